@@ -1,0 +1,3 @@
+//! dutygate: a PagerDuty-compatible event gateway.
+
+pub mod domain;

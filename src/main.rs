@@ -1,0 +1,3 @@
+//! The `dutygate` binary; everything is in the library.
+
+fn main() {}
