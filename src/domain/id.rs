@@ -99,8 +99,6 @@ ids! {
     AlertId
     /// A group of alike alerts of one service.
     IncidentId
-    /// One version of an alert's content (summary, details, …).
-    ContentId
     /// One change event.
     ChangeId
     /// A service: the unit of consistency.
@@ -115,6 +113,21 @@ ids! {
     AuditId
     /// A row of a timeline.
     TimelineId
+}
+
+/// One version of an alert's content (summary, details, …). Nobody outside sees these, so the row
+/// number alone will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentSeq(pub i64);
+
+/// The row of an event, where only the chain from one to the next matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventSeq(pub i64);
+
+impl EventId {
+    pub fn row(self) -> EventSeq {
+        EventSeq(self.seq())
+    }
 }
 
 /// The next sequence number of each kind, as found in the database at start.
@@ -153,6 +166,12 @@ impl Ids {
         u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64())
     }
 
+    pub fn content(&mut self) -> ContentSeq {
+        let seq = self.next.content;
+        self.next.content += 1;
+        ContentSeq(seq)
+    }
+
     fn take(random: &mut StdRng, counter: &mut i64) -> (i64, u32) {
         let seq = *counter;
         *counter += 1;
@@ -175,7 +194,6 @@ makers! {
     event EventId event
     alert AlertId alert
     incident IncidentId incident
-    content ContentId content
     change ChangeId change
     timeline TimelineId timeline
     service ServiceId object

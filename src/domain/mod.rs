@@ -3,7 +3,19 @@
 //! Nothing in here does I/O, reads a clock or makes randomness: `now`, ids and loaded state are
 //! arguments, changes are return values, and every decision returns its reason. It cannot fail.
 
+pub mod alert;
+pub mod changes;
+pub mod configuration;
 pub mod event;
+pub mod grouping;
 pub mod id;
+pub mod incident;
 pub mod key;
+pub mod matcher;
+pub mod pipeline;
+pub mod routing;
+pub mod search;
+pub mod service;
 pub mod time;
+pub mod trace;
+mod working;

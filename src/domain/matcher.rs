@@ -1,0 +1,369 @@
+//! Matchers: `name="value"`, `!=`, `=~`, `!~`, as Alertmanager writes them.
+//!
+//! A list of matchers holds if all of them do; a list of lists if any of its lists does. Regular
+//! expressions are anchored at both ends. A field that is missing has the value `""`.
+
+use std::{borrow::Cow, fmt};
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+/// Largest compiled regular expression, in bytes; bounds what one matcher can cost in memory.
+const REGEX_SIZE_LIMIT: usize = 256 * 1024;
+
+/// Most matchers in one match, so that a rule stays cheap to judge.
+pub const MATCHERS_MAX: usize = 100;
+
+/// The names of fields that a matcher, or a grouping rule, may look at.
+const FIELD_NAMES: &str = "summary, source, severity, component, group, class, dedup_key, client, \
+                           integration, service, action, label.<name> or details.<path>";
+
+/// One field of an event or alert, by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    Summary,
+    Source,
+    Severity,
+    Component,
+    Group,
+    Class,
+    DedupKey,
+    Client,
+    Integration,
+    Service,
+    Action,
+    Label(String),
+    /// A path into `custom_details`, its steps separated by dots: `details.disk.free`.
+    Details(String),
+}
+
+impl Field {
+    pub fn parse(name: &str) -> Result<Self, InvalidMatcher> {
+        Ok(match name {
+            "summary" => Self::Summary,
+            "source" => Self::Source,
+            "severity" => Self::Severity,
+            "component" => Self::Component,
+            "group" => Self::Group,
+            "class" => Self::Class,
+            "dedup_key" => Self::DedupKey,
+            "client" => Self::Client,
+            "integration" => Self::Integration,
+            "service" => Self::Service,
+            "action" => Self::Action,
+            _ => match name.split_once('.') {
+                Some(("label", label)) if !label.is_empty() => Self::Label(label.to_owned()),
+                Some(("details", path)) if !path.is_empty() => Self::Details(path.to_owned()),
+                _ => return Err(InvalidMatcher::UnknownField(name.to_owned())),
+            },
+        })
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Summary => "summary",
+            Self::Source => "source",
+            Self::Severity => "severity",
+            Self::Component => "component",
+            Self::Group => "group",
+            Self::Class => "class",
+            Self::DedupKey => "dedup_key",
+            Self::Client => "client",
+            Self::Integration => "integration",
+            Self::Service => "service",
+            Self::Action => "action",
+            Self::Label(name) => return write!(f, "label.{name}"),
+            Self::Details(path) => return write!(f, "details.{path}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// Something whose fields can be looked at by name.
+pub trait Fields {
+    /// The field's value; `""` if it has none.
+    fn field(&self, field: &Field) -> Cow<'_, str>;
+}
+
+/// The value at `path` in a JSON text: text as it is, anything else as JSON. `None` if there is
+/// nothing at that path, or the text is no JSON.
+pub fn details_at(details: &str, path: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(details).ok()?;
+    let found = value.get(path).or_else(|| {
+        path.split('.').try_fold(&value, |at, step| match at {
+            Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+            _ => at.get(step),
+        })
+    })?;
+    match found {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Matches,
+    MatchesNot,
+}
+
+/// Why a text is not a [`Matcher`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMatcher {
+    #[error("must be a matcher such as class=\"disk\" or severity=~\"critical|error\"")]
+    NoOperator,
+    #[error("has the unknown field {0:?}; must be one of {FIELD_NAMES}")]
+    UnknownField(String),
+    #[error("has a value with an opening quote and no closing one")]
+    Unclosed,
+    #[error("has an invalid regular expression: {0}")]
+    Regex(String),
+    #[error("must be a list of matchers, or a list of lists of them")]
+    NotAList,
+    #[error("has more than {MATCHERS_MAX} matchers")]
+    TooMany,
+}
+
+/// One comparison of one field.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    field: Field,
+    operator: Operator,
+    value: String,
+    regex: Option<Regex>,
+}
+
+impl Matcher {
+    pub fn parse(text: &str) -> Result<Self, InvalidMatcher> {
+        let at = text.find(['=', '!']).ok_or(InvalidMatcher::NoOperator)?;
+        let (name, rest) = text.split_at(at);
+        let (operator, value) = if let Some(value) = rest.strip_prefix("=~") {
+            (Operator::Matches, value)
+        } else if let Some(value) = rest.strip_prefix("!~") {
+            (Operator::MatchesNot, value)
+        } else if let Some(value) = rest.strip_prefix("!=") {
+            (Operator::NotEqual, value)
+        } else if let Some(value) = rest.strip_prefix('=') {
+            (Operator::Equal, value)
+        } else {
+            return Err(InvalidMatcher::NoOperator);
+        };
+        let field = Field::parse(name.trim())?;
+        let value = unquote(value.trim())?;
+        let regex = match operator {
+            Operator::Equal | Operator::NotEqual => None,
+            Operator::Matches | Operator::MatchesNot => Some(
+                RegexBuilder::new(&format!("^(?:{value})$"))
+                    .size_limit(REGEX_SIZE_LIMIT)
+                    .build()
+                    .map_err(|error| InvalidMatcher::Regex(last_line(&error.to_string())))?,
+            ),
+        };
+        Ok(Self { field, operator, value, regex })
+    }
+
+    pub fn holds(&self, fields: &impl Fields) -> bool {
+        let actual = fields.field(&self.field);
+        match (&self.regex, self.operator) {
+            (Some(regex), Operator::Matches) => regex.is_match(&actual),
+            (Some(regex), _) => !regex.is_match(&actual),
+            (None, Operator::NotEqual) => *actual != *self.value,
+            (None, _) => *actual == *self.value,
+        }
+    }
+}
+
+/// As it is read: `class="disk"`.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = match self.operator {
+            Operator::Equal => "=",
+            Operator::NotEqual => "!=",
+            Operator::Matches => "=~",
+            Operator::MatchesNot => "!~",
+        };
+        let value = self.value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(f, "{}{operator}\"{value}\"", self.field)
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}
+
+/// Takes the quotes off, and `\"`, `\\`, `\n` for what they mean. Another backslash stays, so that
+/// `\d` in a regular expression needs no doubling. A value without quotes is taken as it is.
+fn unquote(text: &str) -> Result<String, InvalidMatcher> {
+    let Some(inner) = text.strip_prefix('"') else { return Ok(text.to_owned()) };
+    let inner = inner.strip_suffix('"').ok_or(InvalidMatcher::Unclosed)?;
+    let mut value = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            value.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => value.push('\n'),
+            Some(c @ ('"' | '\\')) => value.push(c),
+            Some(c) => value.extend(['\\', c]),
+            None => return Err(InvalidMatcher::Unclosed),
+        }
+    }
+    Ok(value)
+}
+
+/// What a rule applies to: lists of matchers, of which one list has to hold entirely. Empty:
+/// everything.
+#[derive(Clone, Debug, Default)]
+pub struct Match(Vec<Vec<Matcher>>);
+
+impl Match {
+    /// Reads `["a=\"b\"", …]` or `[["a=\"b\""], …]`. Each error comes with its place: `[0]`, `[1][0]`.
+    pub fn from_json(value: &Value) -> Result<Self, Vec<(String, InvalidMatcher)>> {
+        let mut errors = Vec::new();
+        let Value::Array(items) = value else {
+            return Err(vec![(String::new(), InvalidMatcher::NotAList)]);
+        };
+        let mut parse = |item: &Value, place: String| {
+            let parsed = item.as_str().map_or(Err(InvalidMatcher::NotAList), Matcher::parse);
+            parsed.map_err(|error| errors.push((place, error))).ok()
+        };
+        let lists = if items.iter().any(Value::is_array) {
+            let mut lists = Vec::new();
+            for (i, item) in items.iter().enumerate() {
+                lists.push(match item {
+                    Value::Array(inner) => inner
+                        .iter()
+                        .enumerate()
+                        .filter_map(|(j, matcher)| parse(matcher, format!("[{i}][{j}]")))
+                        .collect(),
+                    other => parse(other, format!("[{i}]")).into_iter().collect(),
+                });
+            }
+            lists
+        } else if items.is_empty() {
+            Vec::new()
+        } else {
+            vec![
+                items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, matcher)| parse(matcher, format!("[{i}]")))
+                    .collect(),
+            ]
+        };
+        if lists.iter().map(Vec::len).sum::<usize>() > MATCHERS_MAX {
+            errors.push((String::new(), InvalidMatcher::TooMany));
+        }
+        if errors.is_empty() { Ok(Self(lists)) } else { Err(errors) }
+    }
+
+    /// All of `matchers`.
+    pub fn all_of(matchers: Vec<Matcher>) -> Self {
+        Self(if matchers.is_empty() { Vec::new() } else { vec![matchers] })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn holds(&self, fields: &impl Fields) -> bool {
+        self.0.is_empty() || self.0.iter().any(|list| list.iter().all(|m| m.holds(fields)))
+    }
+
+    /// The JSON it was read from: a list, or a list of lists where there are alternatives.
+    pub fn to_json(&self) -> Value {
+        let list = |matchers: &Vec<Matcher>| -> Value {
+            matchers.iter().map(ToString::to_string).collect::<Vec<_>>().into()
+        };
+        match self.0.as_slice() {
+            [] => Value::Array(Vec::new()),
+            [only] => list(only),
+            several => several.iter().map(list).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Disk;
+
+    impl Fields for Disk {
+        fn field(&self, field: &Field) -> Cow<'_, str> {
+            match field {
+                Field::Class => "disk".into(),
+                Field::Details(path) => {
+                    details_at(r#"{"free":{"pct":1},"a.b":"c","l":["x"]}"#, path)
+                        .unwrap_or_default()
+                        .into()
+                }
+                _ => "".into(),
+            }
+        }
+    }
+
+    fn holds(text: &str) -> bool {
+        Matcher::parse(text).unwrap().holds(&Disk)
+    }
+
+    #[test]
+    fn the_four_comparisons() {
+        assert!(holds(r#"class="disk""#));
+        assert!(!holds(r#"class!="disk""#));
+        assert!(holds(r#"class=~"di.*|cpu""#));
+        assert!(!holds(r#"class=~"dis""#), "regular expressions are anchored");
+        assert!(holds(r#"class!~"cpu""#));
+    }
+
+    #[test]
+    fn a_missing_field_is_the_empty_text() {
+        assert!(holds(r#"component="""#));
+        assert!(holds(r#"label.team!="core""#));
+    }
+
+    #[test]
+    fn details_are_reached_by_path() {
+        assert!(holds(r#"details.free.pct="1""#));
+        assert!(holds(r#"details.a.b="c""#));
+        assert!(holds(r#"details.l.0="x""#));
+        assert!(holds(r#"details.l.9="""#));
+    }
+
+    #[test]
+    fn a_matcher_is_shown_as_it_is_read() {
+        for text in [r#"class="disk""#, r#"summary=~"a\\d+ \"x\"""#, r#"label.a!="b""#] {
+            assert_eq!(Matcher::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(Matcher::parse("class").unwrap_err(), InvalidMatcher::NoOperator);
+        assert_eq!(Matcher::parse("x=\"a").unwrap_err(), InvalidMatcher::UnknownField("x".into()));
+        assert_eq!(Matcher::parse("class=\"a").unwrap_err(), InvalidMatcher::Unclosed);
+        assert!(matches!(Matcher::parse("class=~\"(\"").unwrap_err(), InvalidMatcher::Regex(_)));
+        assert!(matches!(
+            Matcher::parse("class=~\"(?:a{1000}){1000}\"").unwrap_err(),
+            InvalidMatcher::Regex(_)
+        ));
+    }
+
+    #[test]
+    fn a_list_is_and_a_list_of_lists_is_or() {
+        let and = serde_json::json!([r#"class="disk""#, r#"class="cpu""#]);
+        let or = serde_json::json!([[r#"class="disk""#], [r#"class="cpu""#]]);
+
+        assert!(!Match::from_json(&and).unwrap().holds(&Disk));
+        assert!(Match::from_json(&or).unwrap().holds(&Disk));
+        assert_eq!(Match::from_json(&or).unwrap().to_json(), or);
+        assert_eq!(Match::from_json(&serde_json::json!([3])).unwrap_err()[0].0, "[0]");
+    }
+}

@@ -1,0 +1,100 @@
+//! The directory: every service, integration, key and token, as one immutable snapshot.
+//!
+//! It is read without locks by whoever needs it, and replaced whole after a configuration change
+//! is committed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    id::{IntegrationId, ServiceId, TokenId},
+    key::KeyHash,
+    service::{Integration, Role, Service},
+    time::Timestamp,
+};
+
+/// An API token: who it is for and what it may do. The secret is known by its hash only.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub id: TokenId,
+    pub name: String,
+    pub role: Role,
+    pub hint: String,
+    pub created_at: Timestamp,
+}
+
+/// A routing key's owner, and until when the key is good (a rotated one overlaps).
+#[derive(Clone, Copy, Debug)]
+pub struct KeyEntry {
+    pub integration_id: IntegrationId,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The whole configuration at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Grows with every change; what was prepared under another version is prepared again.
+    pub version: u64,
+    services: HashMap<ServiceId, Arc<Service>>,
+    integrations: HashMap<IntegrationId, Arc<Integration>>,
+    keys: HashMap<KeyHash, KeyEntry>,
+    tokens: HashMap<KeyHash, Arc<Token>>,
+}
+
+impl Directory {
+    pub fn new(
+        version: u64,
+        services: Vec<Service>,
+        integrations: Vec<Integration>,
+        keys: Vec<(KeyHash, KeyEntry)>,
+        tokens: Vec<(KeyHash, Token)>,
+    ) -> Self {
+        Self {
+            version,
+            services: services.into_iter().map(|s| (s.id, Arc::new(s))).collect(),
+            integrations: integrations.into_iter().map(|i| (i.id, Arc::new(i))).collect(),
+            keys: keys.into_iter().collect(),
+            tokens: tokens.into_iter().map(|(hash, token)| (hash, Arc::new(token))).collect(),
+        }
+    }
+
+    /// The integration that a key belongs to, if the key is good at `now`.
+    pub fn integration_of_key(&self, key: &KeyHash, now: Timestamp) -> Option<&Arc<Integration>> {
+        let entry = self.keys.get(key)?;
+        if entry.expires_at.is_some_and(|at| at <= now) {
+            return None;
+        }
+        self.integrations.get(&entry.integration_id)
+    }
+
+    pub fn token(&self, secret: &KeyHash) -> Option<&Arc<Token>> {
+        self.tokens.get(secret)
+    }
+
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values()
+    }
+
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(&id)
+    }
+
+    pub fn service_named(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.values().find(|service| service.name == name)
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    pub fn integration(&self, id: IntegrationId) -> Option<&Arc<Integration>> {
+        self.integrations.get(&id)
+    }
+
+    pub fn integration_named(&self, name: &str) -> Option<&Arc<Integration>> {
+        self.integrations.values().find(|integration| integration.name == name)
+    }
+
+    pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
+        self.integrations.values()
+    }
+}
