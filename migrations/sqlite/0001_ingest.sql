@@ -118,6 +118,7 @@ CREATE TABLE contents (
     details_offset    INTEGER,
     details_bytes     INTEGER
 ) STRICT;
+CREATE INDEX contents_alert ON contents (alert_seq, seq);
 CREATE INDEX contents_details_event ON contents (details_event_seq)
     WHERE details_event_seq IS NOT NULL;
 

@@ -1,0 +1,1 @@
+//! Reading for people: filtered lists, single things, timelines.

@@ -1,0 +1,424 @@
+//! Services, integrations, keys, tokens: reading them all, and changing one.
+
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::{StoreError, rows::Columns, store_error};
+use crate::domain::{
+    configuration::{Audit, Configuration, Refused},
+    id::{IntegrationId, ServiceId, TokenId},
+    key::KeyHash,
+    routing::{Directory, KeyEntry, Token},
+    service::{Integration, IntegrationType, Role, Service, ServicePolicy},
+    time::Timestamp,
+};
+
+pub(super) async fn directory(
+    connection: &mut SqliteConnection,
+    version: u64,
+) -> Result<Directory, StoreError> {
+    let mut services = Vec::new();
+    let found = sqlx::query(
+        "SELECT id, name, description, policy, version, created_at_ms FROM services \
+         WHERE deleted_at_ms IS NULL",
+    );
+    for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let mut c = Columns::of(&row, "services");
+        services.push(Service {
+            id: ServiceId::from_uuid(c.read::<Uuid>("id")?),
+            name: c.read("name")?,
+            description: c.read("description")?,
+            policy: {
+                let stored: &str = c.read("policy")?;
+                ServicePolicy::from_stored(stored).map_err(|what| c.corrupt("policy", what))?
+            },
+            version: c.read("version")?,
+            created_at: c.time("created_at_ms")?,
+        });
+    }
+    let mut integrations = Vec::new();
+    let found = sqlx::query(
+        "SELECT i.id, i.name, s.id, i.type, i.shared, i.key_hint, i.version, i.created_at_ms \
+         FROM integrations i JOIN services s ON s.seq = i.service_seq WHERE i.deleted_at_ms IS NULL",
+    );
+    for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let mut c = Columns::of(&row, "integrations");
+        integrations.push(Integration {
+            id: IntegrationId::from_uuid(c.read::<Uuid>("id")?),
+            name: c.read("name")?,
+            service_id: ServiceId::from_uuid(c.read::<Uuid>("service_seq")?),
+            kind: c.named("type", IntegrationType::parse)?,
+            shared: c.read("shared")?,
+            key_hint: c.read("key_hint")?,
+            version: c.read("version")?,
+            created_at: c.time("created_at_ms")?,
+        });
+    }
+    let mut keys = Vec::new();
+    let found = sqlx::query(
+        "SELECT k.key_sha256, i.id, k.expires_at_ms FROM integration_keys k \
+         JOIN integrations i ON i.seq = k.integration_seq WHERE i.deleted_at_ms IS NULL",
+    );
+    for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let mut c = Columns::of(&row, "integration_keys");
+        let hash = hash(&mut c, "key_sha256")?;
+        let integration_id = IntegrationId::from_uuid(c.read::<Uuid>("integration_seq")?);
+        keys.push((
+            hash,
+            KeyEntry { integration_id, expires_at: c.time_or_none("expires_at_ms")? },
+        ));
+    }
+    let mut tokens = Vec::new();
+    let found = sqlx::query(
+        "SELECT token_sha256, id, name, role, hint, created_at_ms FROM tokens \
+         WHERE revoked_at_ms IS NULL",
+    );
+    for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let mut c = Columns::of(&row, "tokens");
+        let hash = hash(&mut c, "token_sha256")?;
+        tokens.push((
+            hash,
+            Token {
+                id: TokenId::from_uuid(c.read::<Uuid>("id")?),
+                name: c.read("name")?,
+                role: c.named("role", Role::parse)?,
+                hint: c.read("hint")?,
+                created_at: c.time("created_at_ms")?,
+            },
+        ));
+    }
+    Ok(Directory::new(version, services, integrations, keys, tokens))
+}
+
+fn hash(c: &mut Columns<'_>, column: &'static str) -> Result<KeyHash, StoreError> {
+    let bytes: &[u8] = c.read(column)?;
+    let bytes = <[u8; 32]>::try_from(bytes)
+        .map_err(|_| c.corrupt(column, format!("{} bytes", bytes.len())))?;
+    Ok(KeyHash::from_bytes(bytes))
+}
+
+/// Carries out one change. A refusal has written nothing that matters: the caller does not commit.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    change: &Configuration,
+    audit: &Audit,
+) -> Result<Result<(), Refused>, StoreError> {
+    let outcome = match change {
+        Configuration::CreateService(service) => create_service(connection, service).await?,
+        Configuration::UpdateService(service) => update_service(connection, service).await?,
+        Configuration::DeleteService(id) => {
+            let done = sqlx::query(
+                "UPDATE services SET deleted_at_ms = ?2 WHERE seq = ?1 AND deleted_at_ms IS NULL",
+            )
+            .bind(id.seq())
+            .bind(audit.at.as_millis());
+            expect_one(done.execute(&mut *connection).await, "service")?
+        }
+        Configuration::CreateIntegration { integration, key } => {
+            create_integration(connection, integration, key).await?
+        }
+        Configuration::UpdateIntegration(integration) => {
+            update_integration(connection, integration).await?
+        }
+        Configuration::DeleteIntegration(id) => {
+            delete_integration(connection, *id, audit.at).await?
+        }
+        Configuration::RotateKey { integration_id, key, key_hint, old_keys_expire_at } => {
+            let until = *old_keys_expire_at;
+            rotate(connection, *integration_id, key, key_hint, until, audit.at).await?
+        }
+        Configuration::CreateToken { token, secret } => {
+            create_token(connection, token, secret).await?
+        }
+        Configuration::RevokeToken(id) => {
+            let done = sqlx::query(
+                "UPDATE tokens SET revoked_at_ms = ?2 WHERE seq = ?1 AND revoked_at_ms IS NULL",
+            )
+            .bind(id.seq())
+            .bind(audit.at.as_millis());
+            expect_one(done.execute(&mut *connection).await, "token")?
+        }
+    };
+    if outcome.is_ok() {
+        insert_audit(connection, audit).await?;
+    }
+    Ok(outcome)
+}
+
+async fn insert_audit(connection: &mut SqliteConnection, audit: &Audit) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO audit (seq, id, at_ms, actor, address, action, object_kind, object_id, \
+         object_name, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )
+    .bind(audit.id.seq())
+    .bind(audit.id.uuid())
+    .bind(audit.at.as_millis())
+    .bind(audit.actor.as_str())
+    .bind(audit.address.as_deref())
+    .bind(audit.action)
+    .bind(audit.object_kind)
+    .bind(audit.object_id)
+    .bind(audit.object_name.as_str())
+    .bind(audit.detail.to_string())
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
+}
+
+type Written = Result<sqlx::sqlite::SqliteQueryResult, sqlx::Error>;
+
+fn expect_one(written: Written, kind: &'static str) -> Result<Result<(), Refused>, StoreError> {
+    let affected = written.map_err(store_error)?.rows_affected();
+    Ok(if affected == 1 { Ok(()) } else { Err(Refused::NotFound(kind)) })
+}
+
+/// Tells a name or key that is taken from other failures.
+fn unless_taken(written: Written, refused: Refused) -> Result<Result<u64, Refused>, StoreError> {
+    match written {
+        Ok(done) => Ok(Ok(done.rows_affected())),
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(sqlx::error::DatabaseError::is_unique_violation) =>
+        {
+            Ok(Err(refused))
+        }
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+fn taken(kind: &'static str, name: &str) -> Refused {
+    Refused::NameTaken { kind, name: name.to_owned() }
+}
+
+async fn create_service(
+    connection: &mut SqliteConnection,
+    service: &Service,
+) -> Result<Result<(), Refused>, StoreError> {
+    let insert = sqlx::query(
+        "INSERT INTO services (seq, id, name, description, policy, version, created_at_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(service.id.seq())
+    .bind(service.id.uuid())
+    .bind(service.name.as_str())
+    .bind(service.description.as_str())
+    .bind(service.policy.to_stored())
+    .bind(service.version)
+    .bind(service.created_at.as_millis());
+    remember_rules(connection, service).await?;
+    let written = insert.execute(&mut *connection).await;
+    Ok(unless_taken(written, taken("service", &service.name))?.map(|_| ()))
+}
+
+async fn update_service(
+    connection: &mut SqliteConnection,
+    service: &Service,
+) -> Result<Result<(), Refused>, StoreError> {
+    let update = sqlx::query(
+        "UPDATE services SET name = ?2, description = ?3, policy = ?4, version = ?5 \
+         WHERE seq = ?1 AND version = ?5 - 1 AND deleted_at_ms IS NULL",
+    )
+    .bind(service.id.seq())
+    .bind(service.name.as_str())
+    .bind(service.description.as_str())
+    .bind(service.policy.to_stored())
+    .bind(service.version);
+    remember_rules(connection, service).await?;
+    let written = update.execute(&mut *connection).await;
+    match unless_taken(written, taken("service", &service.name))? {
+        Ok(1) => {}
+        Ok(_) => return Ok(Err(Refused::Stale)),
+        Err(refused) => return Ok(Err(refused)),
+    }
+    // New timers hold for what is open already: the next tick looks at each once and sets its
+    // bounds from its base.
+    let timers = &service.policy.timers;
+    sqlx::query(
+        "UPDATE alerts SET auto_resolve_due_ms = ?2, ack_timeout_due_ms = \
+         CASE WHEN status = 'acknowledged' THEN ?3 END \
+         WHERE service_seq = ?1 AND status <> 'resolved'",
+    )
+    .bind(service.id.seq())
+    .bind(timers.auto_resolve.map(|_| 0_i64))
+    .bind(timers.acknowledgement_timeout.map(|_| 0_i64))
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    sqlx::query(
+        "UPDATE incidents SET ack_timeout_due_ms = CASE WHEN ?2 IS NULL THEN NULL \
+         ELSE acknowledged_at_ms + ?2 END WHERE service_seq = ?1 AND status <> 'resolved'",
+    )
+    .bind(service.id.seq())
+    .bind(timers.acknowledgement_timeout.map(crate::domain::time::Span::as_millis))
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    Ok(Ok(()))
+}
+
+/// Rules have no table of their own; their numbers are never given again all the same.
+async fn remember_rules(
+    connection: &mut SqliteConnection,
+    service: &Service,
+) -> Result<(), StoreError> {
+    let Some(last) = service.policy.grouping.iter().map(|rule| rule.id.seq()).max() else {
+        return Ok(());
+    };
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES ('last_rule_seq', ?1) \
+         ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+    )
+    .bind(last)
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
+}
+
+async fn create_integration(
+    connection: &mut SqliteConnection,
+    integration: &Integration,
+    key: &KeyHash,
+) -> Result<Result<(), Refused>, StoreError> {
+    let written = sqlx::query(
+        "INSERT INTO integrations (seq, id, service_seq, name, type, shared, key_hint, version, \
+         created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )
+    .bind(integration.id.seq())
+    .bind(integration.id.uuid())
+    .bind(integration.service_id.seq())
+    .bind(integration.name.as_str())
+    .bind(integration.kind.as_str())
+    .bind(integration.shared)
+    .bind(integration.key_hint.as_str())
+    .bind(integration.version)
+    .bind(integration.created_at.as_millis())
+    .execute(&mut *connection)
+    .await;
+    match unless_taken(written, taken("integration", &integration.name))? {
+        Ok(_) => insert_key(connection, integration.id, key, integration.created_at).await,
+        Err(refused) => Ok(Err(refused)),
+    }
+}
+
+async fn insert_key(
+    connection: &mut SqliteConnection,
+    integration: IntegrationId,
+    key: &KeyHash,
+    at: Timestamp,
+) -> Result<Result<(), Refused>, StoreError> {
+    let written = sqlx::query(
+        "INSERT INTO integration_keys (key_sha256, integration_seq, created_at_ms) \
+         VALUES (?1, ?2, ?3)",
+    )
+    .bind(&key.as_bytes()[..])
+    .bind(integration.seq())
+    .bind(at.as_millis())
+    .execute(connection)
+    .await;
+    Ok(unless_taken(written, Refused::KeyTaken)?.map(|_| ()))
+}
+
+async fn update_integration(
+    connection: &mut SqliteConnection,
+    integration: &Integration,
+) -> Result<Result<(), Refused>, StoreError> {
+    let written = sqlx::query(
+        "UPDATE integrations SET name = ?2, service_seq = ?3, type = ?4, shared = ?5, version = ?6 \
+         WHERE seq = ?1 AND version = ?6 - 1 AND deleted_at_ms IS NULL",
+    )
+    .bind(integration.id.seq())
+    .bind(integration.name.as_str())
+    .bind(integration.service_id.seq())
+    .bind(integration.kind.as_str())
+    .bind(integration.shared)
+    .bind(integration.version)
+    .execute(&mut *connection)
+    .await;
+    Ok(match unless_taken(written, taken("integration", &integration.name))? {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Refused::Stale),
+        Err(refused) => Err(refused),
+    })
+}
+
+async fn delete_integration(
+    connection: &mut SqliteConnection,
+    id: IntegrationId,
+    at: Timestamp,
+) -> Result<Result<(), Refused>, StoreError> {
+    sqlx::query("DELETE FROM integration_keys WHERE integration_seq = ?1")
+        .bind(id.seq())
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
+    let done = sqlx::query(
+        "UPDATE integrations SET deleted_at_ms = ?2 WHERE seq = ?1 AND deleted_at_ms IS NULL",
+    )
+    .bind(id.seq())
+    .bind(at.as_millis());
+    expect_one(done.execute(connection).await, "integration")
+}
+
+async fn rotate(
+    connection: &mut SqliteConnection,
+    id: IntegrationId,
+    key: &KeyHash,
+    key_hint: &str,
+    old_keys_expire_at: Timestamp,
+    now: Timestamp,
+) -> Result<Result<(), Refused>, StoreError> {
+    let done = sqlx::query(
+        "UPDATE integrations SET key_hint = ?2, version = version + 1 \
+         WHERE seq = ?1 AND deleted_at_ms IS NULL",
+    )
+    .bind(id.seq())
+    .bind(key_hint);
+    if let Err(refused) = expect_one(done.execute(&mut *connection).await, "integration")? {
+        return Ok(Err(refused));
+    }
+    // Keys that are over go; those that overlap still longer from an earlier rotation are cut.
+    sqlx::query(
+        "DELETE FROM integration_keys WHERE integration_seq = ?1 \
+         AND min(coalesce(expires_at_ms, ?2), ?2) <= ?3",
+    )
+    .bind(id.seq())
+    .bind(old_keys_expire_at.as_millis())
+    .bind(now.as_millis())
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    sqlx::query(
+        "UPDATE integration_keys SET expires_at_ms = min(coalesce(expires_at_ms, ?2), ?2) \
+         WHERE integration_seq = ?1",
+    )
+    .bind(id.seq())
+    .bind(old_keys_expire_at.as_millis())
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    insert_key(connection, id, key, now).await
+}
+
+async fn create_token(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    secret: &KeyHash,
+) -> Result<Result<(), Refused>, StoreError> {
+    let written = sqlx::query(
+        "INSERT INTO tokens (seq, id, name, role, hint, token_sha256, created_at_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(token.id.seq())
+    .bind(token.id.uuid())
+    .bind(token.name.as_str())
+    .bind(token.role.as_str())
+    .bind(token.hint.as_str())
+    .bind(&secret.as_bytes()[..])
+    .bind(token.created_at.as_millis())
+    .execute(connection)
+    .await;
+    Ok(unless_taken(written, taken("token", &token.name))?.map(|_| ()))
+}

@@ -1,0 +1,427 @@
+//! Background work in small steps: full-text index, purge, giving space back.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::{StoreError, bulk::Bulk, rows::Columns, store_error};
+use crate::{
+    domain::{alert::Status, event::Severity, search, time::Timestamp},
+    store::{Maintenance, OpenCounts, Progress},
+};
+
+/// Texts indexed in one step: about 10 ms of the writer.
+const INDEX_STEP: i64 = 1000;
+
+/// Texts in one slice of the full-text index. A search visits slices newest first and stops when it
+/// has enough; inside one it cannot stop, so a slice bounds what a word of one letter costs.
+const SLICE_DOCS: i64 = 100_000;
+
+/// Rows deleted in one step: a few milliseconds of the writer.
+const PURGE_STEP: i64 = 500;
+
+pub(super) async fn run(
+    connection: &mut SqliteConnection,
+    step: Maintenance,
+) -> Result<Progress, StoreError> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(store_error)?;
+    let result = match step {
+        Maintenance::IndexTexts => index_texts(connection).await,
+        Maintenance::PurgeEvents { before } => purge_events(connection, before).await,
+        Maintenance::PurgeAlerts { before } => purge_alerts(connection, before).await,
+        Maintenance::PurgeChanges { before } => purge_changes(connection, before).await,
+        Maintenance::Vacuum => Ok(Progress::default()),
+    };
+    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    sqlx::query(end).execute(&mut *connection).await.map_err(store_error)?;
+    if step == Maintenance::Vacuum {
+        return vacuum(connection).await;
+    }
+    result
+}
+
+/// The name of a slice's table. Its rows' tokens are ours, made by [`search::tokens`], so the
+/// tokenizer only has to split at spaces and leave everything else as it is.
+pub(super) fn slice_table(slice: i64) -> String {
+    format!("search_{slice}")
+}
+
+async fn index_texts(connection: &mut SqliteConnection) -> Result<Progress, StoreError> {
+    let watermark = indexed_up_to(connection).await?;
+    let rows = sqlx::query(
+        "SELECT c.seq, c.text_seq, c.summary, c.source, c.component, c.\"group\", c.class, \
+         a.dedup_key FROM contents c JOIN alerts a ON a.seq = c.alert_seq \
+         WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2",
+    )
+    .bind(watermark)
+    .bind(INDEX_STEP)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    let mut docs: Vec<(i64, String)> = Vec::new();
+    let mut last = watermark;
+    for row in &rows {
+        let mut c = Columns::of(row, "contents");
+        let (seq, text_seq): (i64, i64) = (c.read("seq")?, c.read("text_seq")?);
+        last = seq;
+        if text_seq != seq {
+            continue;
+        }
+        let mut tokens = Vec::new();
+        for column in ["summary", "source", "component", "group", "class", "dedup_key"] {
+            let text: Option<&str> = c.read(column)?;
+            tokens.extend(search::tokens(text.unwrap_or("")));
+        }
+        tokens.sort();
+        tokens.dedup();
+        docs.push((seq, tokens.join(" ")));
+    }
+    if let (Some((first, _)), Some((newest, _))) = (docs.first(), docs.last()) {
+        let slice = current_slice(connection, *first).await?;
+        let table = slice_table(slice);
+        let json = serde_json::to_string(&docs).unwrap_or_default();
+        // `detail=none`: only which text has a token, which is all that is asked.
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO {table} (rowid, tokens) SELECT value ->> 0, value ->> 1 FROM json_each(?1)"
+        )))
+        .bind(json)
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
+        sqlx::query("UPDATE search_slices SET last_seq = ?2, docs = docs + ?3 WHERE slice = ?1")
+            .bind(slice)
+            .bind(*newest)
+            .bind(i64::try_from(docs.len()).unwrap_or(i64::MAX))
+            .execute(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    }
+    if last > watermark {
+        set_meta(connection, "indexed_content_seq", last).await?;
+    }
+    let rows = rows.len() as u64;
+    Ok(Progress { rows, more: i64::try_from(rows).unwrap_or(0) == INDEX_STEP })
+}
+
+/// The last content whose text is in the index; newer ones a search has to look through itself.
+pub(super) async fn indexed_up_to(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let seq: Option<i64> =
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'indexed_content_seq'")
+            .fetch_optional(connection)
+            .await
+            .map_err(store_error)?;
+    Ok(seq.unwrap_or(0))
+}
+
+async fn set_meta(
+    connection: &mut SqliteConnection,
+    name: &str,
+    value: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) \
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
+}
+
+/// The slice that takes the next texts; a new one when the last is full.
+async fn current_slice(
+    connection: &mut SqliteConnection,
+    first_seq: i64,
+) -> Result<i64, StoreError> {
+    let newest: Option<(i64, i64)> =
+        sqlx::query_as("SELECT slice, docs FROM search_slices ORDER BY slice DESC LIMIT 1")
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    let slice = match newest {
+        Some((slice, docs)) if docs < SLICE_DOCS => return Ok(slice),
+        Some((slice, _)) => slice + 1,
+        None => 1,
+    };
+    let table = slice_table(slice);
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "CREATE VIRTUAL TABLE {table} USING fts5(tokens, content='', detail='none', \
+         columnsize=0, tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* P* S* Co'\")"
+    )))
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    sqlx::query(
+        "INSERT INTO search_slices (slice, first_seq, last_seq, docs) VALUES (?1, ?2, ?2, 0)",
+    )
+    .bind(slice)
+    .bind(first_seq)
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(slice)
+}
+
+/// A table whose rows were written in the order of a time column.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Log {
+    Events,
+    Alerts,
+    Incidents,
+    Changes,
+}
+
+impl Log {
+    const fn bounds(self) -> &'static str {
+        match self {
+            Self::Events => "SELECT min(seq), max(seq) FROM events",
+            Self::Alerts => "SELECT min(seq), max(seq) FROM alerts",
+            Self::Incidents => "SELECT min(seq), max(seq) FROM incidents",
+            Self::Changes => "SELECT min(seq), max(seq) FROM changes",
+        }
+    }
+
+    const fn at_or_after(self) -> &'static str {
+        match self {
+            Self::Events => {
+                "SELECT seq, received_at_ms FROM events WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            }
+            Self::Alerts => {
+                "SELECT seq, first_event_at_ms FROM alerts WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            }
+            Self::Incidents => {
+                "SELECT seq, created_at_ms FROM incidents WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            }
+            Self::Changes => {
+                "SELECT seq, received_at_ms FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            }
+        }
+    }
+}
+
+/// The number of the first row at or after a time, by halving: rows lie in the order of their time,
+/// so none of these tables needs an index on it. One past the last row if all are earlier.
+pub(super) async fn first_at(
+    connection: &mut SqliteConnection,
+    log: Log,
+    time: Timestamp,
+) -> Result<i64, StoreError> {
+    let bounds: (Option<i64>, Option<i64>) =
+        sqlx::query_as(log.bounds()).fetch_one(&mut *connection).await.map_err(store_error)?;
+    let (Some(mut low), Some(last)) = bounds else { return Ok(0) };
+    let mut high = last + 1;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> = sqlx::query_as(log.at_or_after())
+            .bind(middle)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(store_error)?;
+        match found {
+            Some((seq, at)) if at < time.as_millis() => low = seq + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// Runs a `DELETE` bounded by `?1` (a number) and `?2` (rows).
+async fn delete(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    bound: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(statement)
+        .bind(bound)
+        .bind(PURGE_STEP)
+        .execute(connection)
+        .await
+        .map_err(store_error)?;
+    Ok(done.rows_affected())
+}
+
+fn progress(rows: u64) -> Progress {
+    Progress { rows, more: i64::try_from(rows).unwrap_or(0) >= PURGE_STEP }
+}
+
+/// The newest row of each table stays, because the next number counts on from it; so do events
+/// whose body holds the details of an alert that is kept.
+async fn purge_events(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<Progress, StoreError> {
+    let bound = first_at(connection, Log::Events, before).await?;
+    // Versions of content that only the purged events had.
+    sqlx::query(
+        "DELETE FROM contents WHERE seq IN (SELECT c.seq FROM (SELECT alert_seq, \
+         max(content_seq) AS content_seq FROM (SELECT alert_seq, content_seq FROM events \
+         WHERE seq < ?1 AND seq < (SELECT max(seq) FROM events) AND alert_seq IS NOT NULL \
+         ORDER BY seq LIMIT ?2) GROUP BY alert_seq) p JOIN contents c \
+         ON c.alert_seq = p.alert_seq AND c.seq < p.content_seq \
+         JOIN alerts a ON a.seq = c.alert_seq AND a.text_seq <> c.seq AND a.content_seq <> c.seq) \
+         AND seq < (SELECT max(seq) FROM contents)",
+    )
+    .bind(bound)
+    .bind(PURGE_STEP)
+    .execute(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    let rows = delete(
+        connection,
+        "DELETE FROM events WHERE seq IN (SELECT e.seq FROM events e WHERE e.seq < ?1 \
+         AND e.seq < (SELECT max(seq) FROM events) AND NOT EXISTS (SELECT 1 FROM contents c \
+         WHERE c.details_event_seq = e.seq AND c.details_event_seq IS NOT NULL) \
+         ORDER BY e.seq LIMIT ?2)",
+        bound,
+    )
+    .await?;
+    Ok(progress(rows))
+}
+
+async fn purge_changes(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<Progress, StoreError> {
+    let bound = first_at(connection, Log::Changes, before).await?;
+    let rows = delete(
+        connection,
+        "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE seq < ?1 \
+         AND seq < (SELECT max(seq) FROM changes) ORDER BY seq LIMIT ?2)",
+        bound,
+    )
+    .await?;
+    Ok(progress(rows))
+}
+
+static DELETE_CONTENTS_OF: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM contents WHERE alert_seq IN (SELECT s FROM v) \
+     AND seq < (SELECT max(seq) FROM contents)",
+);
+static DELETE_ALERT_TIMELINES: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM timeline WHERE alert_seq IS NOT NULL AND alert_seq IN (SELECT s FROM v) \
+     AND seq < (SELECT max(seq) FROM timeline)",
+);
+static DELETE_ALERTS: Bulk =
+    Bulk::new("WITH v(s) AS (", 1, ") DELETE FROM alerts WHERE seq IN (SELECT s FROM v)");
+static DELETE_INCIDENT_TIMELINES: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM timeline WHERE incident_seq IS NOT NULL \
+     AND incident_seq IN (SELECT s FROM v) AND seq < (SELECT max(seq) FROM timeline)",
+);
+static DELETE_INCIDENTS: Bulk =
+    Bulk::new("WITH v(s) AS (", 1, ") DELETE FROM incidents WHERE seq IN (SELECT s FROM v)");
+
+/// Alerts resolved before the time go, with what belongs to them; then incidents without alerts,
+/// and slices of the full-text index without texts.
+async fn purge_alerts(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<Progress, StoreError> {
+    let bound = first_at(connection, Log::Alerts, before).await?;
+    let alerts: Vec<i64> = sqlx::query_scalar(
+        "SELECT seq FROM alerts WHERE seq < ?1 AND seq < (SELECT max(seq) FROM alerts) \
+         AND status = 'resolved' AND resolved_at_ms < ?2 ORDER BY seq LIMIT ?3",
+    )
+    .bind(bound)
+    .bind(before.as_millis())
+    .bind(PURGE_STEP)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    let bind = |b: &mut super::bulk::Binder, seq: &i64| {
+        b.bind(*seq);
+    };
+    DELETE_CONTENTS_OF.execute(connection, &alerts, bind).await?;
+    DELETE_ALERT_TIMELINES.execute(connection, &alerts, bind).await?;
+    DELETE_ALERTS.execute(connection, &alerts, bind).await?;
+
+    let bound = first_at(connection, Log::Incidents, before).await?;
+    let incidents: Vec<i64> = sqlx::query_scalar(
+        "SELECT seq FROM incidents i WHERE i.seq < ?1 \
+         AND i.seq < (SELECT max(seq) FROM incidents) AND i.status = 'resolved' \
+         AND i.resolved_at_ms < ?2 \
+         AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.incident_seq = i.seq) \
+         ORDER BY i.seq LIMIT ?3",
+    )
+    .bind(bound)
+    .bind(before.as_millis())
+    .bind(PURGE_STEP)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    DELETE_INCIDENT_TIMELINES.execute(connection, &incidents, bind).await?;
+    DELETE_INCIDENTS.execute(connection, &incidents, bind).await?;
+
+    let empty: Vec<i64> = sqlx::query_scalar(
+        "SELECT slice FROM search_slices s WHERE slice < (SELECT max(slice) FROM search_slices) \
+         AND NOT EXISTS (SELECT 1 FROM contents c WHERE c.seq BETWEEN s.first_seq AND s.last_seq)",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(store_error)?;
+    for slice in empty {
+        let table = slice_table(slice);
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")))
+            .execute(&mut *connection)
+            .await
+            .map_err(store_error)?;
+        sqlx::query("DELETE FROM search_slices WHERE slice = ?1")
+            .bind(slice)
+            .execute(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    }
+    let (alerts, incidents) = (progress(alerts.len() as u64), progress(incidents.len() as u64));
+    Ok(Progress { rows: alerts.rows + incidents.rows, more: alerts.more || incidents.more })
+}
+
+async fn vacuum(connection: &mut SqliteConnection) -> Result<Progress, StoreError> {
+    /// Pages given back in one step.
+    const PAGES: i64 = 256;
+    let free: i64 = sqlx::query_scalar("SELECT freelist_count FROM pragma_freelist_count")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(store_error)?;
+    if free > 0 {
+        // A page is given back for each row that is stepped over.
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({PAGES})")))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    }
+    Ok(Progress { rows: free.min(PAGES).unsigned_abs(), more: free > PAGES })
+}
+
+pub(super) async fn open_counts(
+    connection: &mut SqliteConnection,
+) -> Result<OpenCounts, StoreError> {
+    let mut counts = OpenCounts::default();
+    let alerts = sqlx::query(
+        "SELECT s.name, a.severity, count(*) FROM alerts a JOIN services s ON s.seq = a.service_seq \
+         WHERE a.status <> 'resolved' GROUP BY 1, 2",
+    );
+    for row in alerts.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let severity: String = row.try_get(1).map_err(store_error)?;
+        if let Some(severity) = Severity::parse(&severity) {
+            let name = row.try_get(0).map_err(store_error)?;
+            counts.alerts.push((name, severity, row.try_get(2).map_err(store_error)?));
+        }
+    }
+    let incidents = sqlx::query(
+        "SELECT s.name, i.status, count(*) FROM incidents i \
+         JOIN services s ON s.seq = i.service_seq WHERE i.status <> 'resolved' GROUP BY 1, 2",
+    );
+    for row in incidents.fetch_all(&mut *connection).await.map_err(store_error)? {
+        let status: String = row.try_get(1).map_err(store_error)?;
+        if let Some(status) = Status::parse(&status) {
+            let name = row.try_get(0).map_err(store_error)?;
+            counts.incidents.push((name, status, row.try_get(2).map_err(store_error)?));
+        }
+    }
+    Ok(counts)
+}

@@ -1,0 +1,237 @@
+//! The statements of the hot path. A test asks SQLite how it carries out each one, and refuses
+//! those that would scan a table.
+
+use super::bulk::Bulk;
+
+macro_rules! alert_columns {
+    () => {
+        "a.seq, a.id, a.integration_seq, a.service_seq, a.incident_seq, a.dedup_key, \
+         a.generated_key, a.status, a.severity, a.max_severity, a.event_count, a.event_at_ms, \
+         a.first_event_at_ms, a.last_event_at_ms, a.acknowledged_at_ms, a.resolved_at_ms, \
+         a.last_event_seq, a.content_seq, a.content_hash, a.text_seq, a.text_hash, \
+         a.auto_resolve_due_ms, a.ack_timeout_due_ms"
+    };
+}
+
+macro_rules! incident_columns {
+    () => {
+        "i.seq, i.id, i.service_seq, i.rule_id, i.group_key, i.title, i.status, i.severity, \
+         i.max_severity, i.alert_count, i.open_info, i.open_warning, i.open_error, \
+         i.open_critical, i.created_at_ms, i.last_alert_at_ms, i.acknowledged_at_ms, \
+         i.acknowledged_by, i.acknowledged_severity, i.resolved_at_ms, i.ack_timeout_due_ms"
+    };
+}
+
+// `CROSS JOIN` keeps SQLite from turning the join round, and the literal `<> 'resolved'` lets it
+// use the partial index; `IN (VALUES …)` or a bound status would scan.
+pub(super) static OPEN_ALERTS: Bulk = Bulk::new(
+    "WITH v(i, k) AS (",
+    2,
+    concat!(
+        ") SELECT ",
+        alert_columns!(),
+        " FROM v CROSS JOIN alerts a ON a.integration_seq = v.i AND a.dedup_key = v.k \
+         AND a.status <> 'resolved'"
+    ),
+);
+
+pub(super) static NEWEST_ALERTS: Bulk = Bulk::new(
+    "WITH v(i, k) AS (",
+    2,
+    concat!(
+        ") SELECT ",
+        alert_columns!(),
+        " FROM v CROSS JOIN alerts a ON a.seq = (SELECT max(b.seq) FROM alerts b \
+         WHERE b.integration_seq = v.i AND b.dedup_key = v.k AND b.generated_key = 0)"
+    ),
+);
+
+pub(super) static ALERTS_BY_SEQ: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    concat!(") SELECT ", alert_columns!(), " FROM v CROSS JOIN alerts a ON a.seq = v.s"),
+);
+
+pub(super) static OPEN_ALERTS_OF_INCIDENTS: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    concat!(
+        ") SELECT ",
+        alert_columns!(),
+        " FROM v CROSS JOIN alerts a ON a.incident_seq = v.s AND a.status <> 'resolved'"
+    ),
+);
+
+pub(super) static INCIDENTS_BY_SEQ: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    concat!(") SELECT ", incident_columns!(), " FROM v CROSS JOIN incidents i ON i.seq = v.s"),
+);
+
+pub(super) static NEWEST_OF_GROUPS: Bulk = Bulk::new(
+    "WITH v(s, r, h) AS (",
+    3,
+    ") SELECT v.s, v.r, v.h, (SELECT max(k.incident_seq) FROM incident_keys k \
+     WHERE k.service_seq = v.s AND k.rule_seq = v.r AND k.hash = v.h) FROM v",
+);
+
+pub(super) const DUE_ALERTS: &str = concat!(
+    "SELECT ",
+    alert_columns!(),
+    " FROM alerts a WHERE a.seq IN (SELECT seq FROM (SELECT seq, auto_resolve_due_ms FROM alerts \
+     WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' AND auto_resolve_due_ms <= ?1 \
+     ORDER BY auto_resolve_due_ms LIMIT ?2)) OR a.seq IN (SELECT seq FROM (SELECT seq, \
+     ack_timeout_due_ms FROM alerts WHERE ack_timeout_due_ms IS NOT NULL \
+     AND status <> 'resolved' AND ack_timeout_due_ms <= ?1 ORDER BY ack_timeout_due_ms LIMIT ?2))"
+);
+
+pub(super) const DUE_INCIDENTS: &str = concat!(
+    "SELECT ",
+    incident_columns!(),
+    " FROM incidents i WHERE i.ack_timeout_due_ms IS NOT NULL AND i.ack_timeout_due_ms <= ?1 \
+     ORDER BY i.ack_timeout_due_ms LIMIT ?2"
+);
+
+pub(super) const OPEN_ALERTS_OF_SERVICE: &str = concat!(
+    "SELECT ",
+    alert_columns!(),
+    " FROM alerts a WHERE a.service_seq = ?1 AND a.status <> 'resolved' ORDER BY a.seq LIMIT ?2"
+);
+
+pub(super) static INSERT_EVENTS: Bulk = Bulk::new(
+    "INSERT INTO events (seq, id, integration_seq, service_seq, alert_seq, prev_event_seq, \
+     content_seq, received_at_ms, event_at_ms, timestamp_sent, api, action, disposition, \
+     dedup_key, trace, body) SELECT * FROM (",
+    16,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static INSERT_CONTENTS: Bulk = Bulk::new(
+    "INSERT INTO contents (seq, alert_seq, text_seq, severity, summary, source, component, \
+     \"group\", class, client, client_url, links, images, labels, custom_details, \
+     details_event_seq, details_offset, details_bytes) SELECT * FROM (",
+    18,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static INSERT_ALERTS: Bulk = Bulk::new(
+    "INSERT INTO alerts (seq, id, integration_seq, service_seq, incident_seq, dedup_key, \
+     generated_key, status, severity, max_severity, event_count, event_at_ms, first_event_at_ms, \
+     last_event_at_ms, acknowledged_at_ms, resolved_at_ms, last_event_seq, content_seq, \
+     content_hash, text_seq, text_hash, auto_resolve_due_ms, ack_timeout_due_ms) SELECT * FROM (",
+    23,
+    ") WHERE column1 IS NOT NULL",
+);
+
+/// A repeat: touches no column of an index, so SQLite leaves the indexes alone.
+pub(super) static MERGE_ALERTS: Bulk = Bulk::new(
+    "WITH v(s, severity, max_severity, event_count, event_at, last_event_at, last_event, \
+     content, content_hash, text, text_hash) AS (",
+    11,
+    ") UPDATE alerts SET severity = v.severity, max_severity = v.max_severity, \
+     event_count = v.event_count, event_at_ms = v.event_at, last_event_at_ms = v.last_event_at, \
+     last_event_seq = v.last_event, content_seq = v.content, content_hash = v.content_hash, \
+     text_seq = v.text, text_hash = v.text_hash FROM v WHERE alerts.seq = v.s",
+);
+
+pub(super) static UPDATE_ALERTS: Bulk = Bulk::new(
+    "WITH v(s, severity, max_severity, event_count, event_at, last_event_at, last_event, \
+     content, content_hash, text, text_hash, status, acknowledged_at, resolved_at, incident, \
+     auto_resolve_due, ack_timeout_due) AS (",
+    17,
+    ") UPDATE alerts SET severity = v.severity, max_severity = v.max_severity, \
+     event_count = v.event_count, event_at_ms = v.event_at, last_event_at_ms = v.last_event_at, \
+     last_event_seq = v.last_event, content_seq = v.content, content_hash = v.content_hash, \
+     text_seq = v.text, text_hash = v.text_hash, status = v.status, \
+     acknowledged_at_ms = v.acknowledged_at, resolved_at_ms = v.resolved_at, \
+     incident_seq = v.incident, auto_resolve_due_ms = v.auto_resolve_due, \
+     ack_timeout_due_ms = v.ack_timeout_due FROM v WHERE alerts.seq = v.s",
+);
+
+pub(super) static INSERT_INCIDENTS: Bulk = Bulk::new(
+    "INSERT INTO incidents (seq, id, service_seq, rule_id, group_key, title, status, severity, \
+     max_severity, alert_count, open_info, open_warning, open_error, open_critical, \
+     created_at_ms, last_alert_at_ms, acknowledged_at_ms, acknowledged_by, \
+     acknowledged_severity, resolved_at_ms, ack_timeout_due_ms) SELECT * FROM (",
+    21,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static UPDATE_INCIDENTS: Bulk = Bulk::new(
+    "WITH v(s, status, severity, max_severity, alert_count, open_info, open_warning, open_error, \
+     open_critical, last_alert_at, acknowledged_at, acknowledged_by, acknowledged_severity, \
+     resolved_at, ack_timeout_due) AS (",
+    15,
+    ") UPDATE incidents SET status = v.status, severity = v.severity, \
+     max_severity = v.max_severity, alert_count = v.alert_count, open_info = v.open_info, \
+     open_warning = v.open_warning, open_error = v.open_error, open_critical = v.open_critical, \
+     last_alert_at_ms = v.last_alert_at, acknowledged_at_ms = v.acknowledged_at, \
+     acknowledged_by = v.acknowledged_by, acknowledged_severity = v.acknowledged_severity, \
+     resolved_at_ms = v.resolved_at, ack_timeout_due_ms = v.ack_timeout_due \
+     FROM v WHERE incidents.seq = v.s",
+);
+
+pub(super) static INSERT_INCIDENT_KEYS: Bulk = Bulk::new(
+    "INSERT OR IGNORE INTO incident_keys (service_seq, rule_seq, hash, incident_seq) \
+     SELECT * FROM (",
+    4,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static DELETE_INCIDENT_KEYS: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM incident_keys WHERE incident_seq IN (SELECT s FROM v)",
+);
+
+pub(super) static INSERT_TIMELINE: Bulk = Bulk::new(
+    "INSERT INTO timeline (seq, id, at_ms, alert_seq, incident_seq, kind, actor, reason) \
+     SELECT * FROM (",
+    8,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static INSERT_CHANGES: Bulk = Bulk::new(
+    "INSERT INTO changes (seq, id, integration_seq, service_seq, received_at_ms, event_at_ms, \
+     timestamp_sent, summary, source, custom_details, links) SELECT * FROM (",
+    11,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static ADD_COUNTS: Bulk = Bulk::new(
+    "INSERT INTO hourly_counts (service_seq, hour, events, alerts, incidents, resolved_alerts) \
+     SELECT * FROM (",
+    6,
+    ") WHERE column1 IS NOT NULL ON CONFLICT (service_seq, hour) DO UPDATE SET \
+     events = events + excluded.events, alerts = alerts + excluded.alerts, \
+     incidents = incidents + excluded.incidents, \
+     resolved_alerts = resolved_alerts + excluded.resolved_alerts",
+);
+
+/// Every statement above, for the test that asks for their plans.
+#[cfg(test)]
+pub(super) fn all() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("open alerts", OPEN_ALERTS.text(8)),
+        ("newest alerts", NEWEST_ALERTS.text(8)),
+        ("alerts by seq", ALERTS_BY_SEQ.text(8)),
+        ("open alerts of incidents", OPEN_ALERTS_OF_INCIDENTS.text(8)),
+        ("incidents by seq", INCIDENTS_BY_SEQ.text(8)),
+        ("newest of groups", NEWEST_OF_GROUPS.text(8)),
+        ("due alerts", DUE_ALERTS),
+        ("due incidents", DUE_INCIDENTS),
+        ("open alerts of service", OPEN_ALERTS_OF_SERVICE),
+        ("insert events", INSERT_EVENTS.text(8)),
+        ("insert contents", INSERT_CONTENTS.text(8)),
+        ("insert alerts", INSERT_ALERTS.text(8)),
+        ("merge alerts", MERGE_ALERTS.text(8)),
+        ("update alerts", UPDATE_ALERTS.text(8)),
+        ("insert incidents", INSERT_INCIDENTS.text(8)),
+        ("update incidents", UPDATE_INCIDENTS.text(8)),
+        ("insert incident keys", INSERT_INCIDENT_KEYS.text(8)),
+        ("delete incident keys", DELETE_INCIDENT_KEYS.text(8)),
+        ("insert timeline", INSERT_TIMELINE.text(8)),
+        ("insert changes", INSERT_CHANGES.text(8)),
+        ("add counts", ADD_COUNTS.text(8)),
+    ]
+}

@@ -1,0 +1,429 @@
+//! The transaction of one batch: load, save, commit.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use tokio::sync::OwnedMutexGuard;
+
+use super::{
+    Names, StoreError, Writer, bulk::Binder, configuration, rows, statements as sql, store_error,
+};
+use crate::{
+    domain::{
+        alert::Alert,
+        changes::{Changes, LoadKeys, Loaded, NewContent, NewEvent},
+        configuration::{Audit, Configuration, Refused},
+        event::{Image, Intent, Link},
+        id::{IncidentId, IntegrationId},
+        incident::Incident,
+        key::DedupKey,
+        time::Timestamp,
+    },
+    store::Unit,
+};
+
+/// Details up to this size are copied into the content; larger ones are read from the event's body.
+const DETAILS_INLINE_BYTES: usize = 4096;
+
+/// A transaction on the one writing connection.
+pub(super) struct SqliteUnit {
+    pub(super) writer: OwnedMutexGuard<Writer>,
+    pub(super) names: Arc<Names>,
+    /// Newest time of any input of this batch.
+    pub(super) latest: Timestamp,
+    pub(super) finished: bool,
+}
+
+impl SqliteUnit {
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.writer.connection.as_mut().ok_or_else(|| {
+            StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::NotConnected.into()))
+        })
+    }
+}
+
+/// A unit that is dropped half-way leaves its transaction to be rolled back by the next one.
+impl Drop for SqliteUnit {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.writer.in_transaction = true;
+        }
+    }
+}
+
+#[async_trait]
+impl Unit for SqliteUnit {
+    async fn load(&mut self, keys: &LoadKeys) -> Result<Loaded, StoreError> {
+        let names = Arc::clone(&self.names);
+        let floor = self.writer.latest;
+        let connection = self.connection()?;
+        let bind_key = |b: &mut Binder, (integration, key): &(IntegrationId, DedupKey)| {
+            b.bind(integration.seq()).bind(key.as_str());
+        };
+        let bind_seq = |b: &mut Binder, seq: &i64| {
+            b.bind(*seq);
+        };
+        let mut alerts: HashMap<i64, (Alert, Option<i64>)> = HashMap::new();
+        let mut take = |found: Vec<sqlx::sqlite::SqliteRow>| -> Result<(), StoreError> {
+            for row in found {
+                let (alert, incident) = rows::alert(&row, &names)?;
+                alerts.insert(alert.id.seq(), (alert, incident));
+            }
+            Ok(())
+        };
+        take(sql::OPEN_ALERTS.fetch(connection, &keys.alert_keys, bind_key).await?)?;
+        let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
+        take(sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?)?;
+        let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
+        take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
+        if let Some((now, most)) = keys.due {
+            let due = sqlx::query(sql::DUE_ALERTS).bind(now.as_millis()).bind(most);
+            take(due.fetch_all(&mut *connection).await.map_err(store_error)?)?;
+        }
+        if let Some((service, most)) = keys.open_of_service {
+            let open = sqlx::query(sql::OPEN_ALERTS_OF_SERVICE).bind(service.seq()).bind(most);
+            take(open.fetch_all(&mut *connection).await.map_err(store_error)?)?;
+        }
+        let open: std::collections::HashSet<(IntegrationId, &DedupKey)> =
+            alerts.values().map(|(alert, _)| (alert.integration_id, &alert.dedup_key)).collect();
+        let returning: Vec<(IntegrationId, DedupKey)> = keys
+            .returning_keys
+            .iter()
+            .filter(|(integration, key)| !open.contains(&(*integration, key)))
+            .cloned()
+            .collect();
+        let newest = sql::NEWEST_ALERTS.fetch(connection, &returning, bind_key).await?;
+        for row in newest {
+            let (alert, incident) = rows::alert(&row, &names)?;
+            alerts.insert(alert.id.seq(), (alert, incident));
+        }
+
+        let group_keys: Vec<(i64, i64, i64)> = keys
+            .groups
+            .iter()
+            .map(|(service, rule, hash)| (service.seq(), rule.seq(), *hash))
+            .collect();
+        let found = sql::NEWEST_OF_GROUPS
+            .fetch(connection, &group_keys, |b, (service, rule, hash)| {
+                b.bind(*service).bind(*rule).bind(*hash);
+            })
+            .await?;
+        let mut group_rows: HashMap<(i64, i64, i64), i64> = HashMap::new();
+        for row in found {
+            let mut c = rows::Columns::of(&row, "incident_keys");
+            let key: (Option<i64>, Option<i64>, Option<i64>) =
+                (c.read("service_seq")?, c.read("rule_seq")?, c.read("hash")?);
+            let incident: Option<i64> = c.read("incident_seq")?;
+            if let ((Some(service), Some(rule), Some(hash)), Some(incident)) = (key, incident) {
+                group_rows.insert((service, rule, hash), incident);
+            }
+        }
+
+        let mut incident_seqs: Vec<i64> =
+            alerts.values().filter_map(|(_, incident)| *incident).collect();
+        incident_seqs.extend(whole);
+        incident_seqs.extend(group_rows.values());
+        incident_seqs.sort_unstable();
+        incident_seqs.dedup();
+        let mut incident_rows =
+            sql::INCIDENTS_BY_SEQ.fetch(connection, &incident_seqs, bind_seq).await?;
+        if let Some((now, most)) = keys.due {
+            let due = sqlx::query(sql::DUE_INCIDENTS).bind(now.as_millis()).bind(most);
+            incident_rows.extend(due.fetch_all(&mut *connection).await.map_err(store_error)?);
+        }
+        let mut incidents: HashMap<i64, Incident> = HashMap::new();
+        for row in incident_rows {
+            let incident = rows::incident(&row, &names)?;
+            incidents.insert(incident.id.seq(), incident);
+        }
+
+        let wanted_alerts: HashMap<_, _> = keys.alerts.iter().map(|id| (id.seq(), *id)).collect();
+        let alerts = alerts
+            .into_iter()
+            // An id of foreign origin may carry the number of a row that is not its own.
+            .filter(|(seq, (alert, _))| wanted_alerts.get(seq).is_none_or(|id| *id == alert.id))
+            .map(|(_, (mut alert, incident))| {
+                alert.incident_id =
+                    incident.and_then(|seq| incidents.get(&seq)).map(|incident| incident.id);
+                alert
+            })
+            .collect();
+        let groups = keys
+            .groups
+            .iter()
+            .filter_map(|key| {
+                let (service, rule, hash) = key;
+                let seq = group_rows.get(&(service.seq(), rule.seq(), *hash))?;
+                Some((*key, incidents.get(seq)?.id))
+            })
+            .collect();
+        Ok(Loaded {
+            alerts,
+            groups,
+            incidents: incidents.into_values().collect(),
+            service_clocks: self.names.service_ids().map(|id| (id, floor)).collect(),
+        })
+    }
+
+    async fn save(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        for (_, now) in &changes.service_clocks {
+            self.latest = self.latest.max(*now);
+        }
+        let c = self.connection()?;
+        sql::INSERT_INCIDENTS.execute(c, &changes.new_incidents, bind_new_incident).await?;
+        sql::UPDATE_INCIDENTS.execute(c, &changes.updated_incidents, bind_incident).await?;
+        let keys: Vec<(i64, i64, i64, i64)> = changes
+            .new_incidents
+            .iter()
+            .filter(|incident| incident.is_open())
+            .filter_map(|incident| Some((incident, incident.group.as_ref()?)))
+            .flat_map(|(incident, group)| {
+                let (service, seq) = (incident.service_id.seq(), incident.id.seq());
+                group.hashes.iter().map(move |hash| (service, group.rule.seq(), *hash, seq))
+            })
+            .collect();
+        sql::INSERT_INCIDENT_KEYS
+            .execute(c, &keys, |b, (service, rule, hash, incident)| {
+                b.bind(*service).bind(*rule).bind(*hash).bind(*incident);
+            })
+            .await?;
+        let closed: Vec<i64> = changes
+            .updated_incidents
+            .iter()
+            .filter(|incident| !incident.is_open() && incident.group.is_some())
+            .map(|incident| incident.id.seq())
+            .collect();
+        sql::DELETE_INCIDENT_KEYS
+            .execute(c, &closed, |b, seq| {
+                b.bind(*seq);
+            })
+            .await?;
+        // Resolved ones first: an alert of a key may be opened in the batch that resolved its
+        // predecessor, and the law of one open alert a key is checked at every row.
+        sql::UPDATE_ALERTS.execute(c, &changes.updated_alerts, bind_alert).await?;
+        let merge = |b: &mut Binder, alert: &Alert| {
+            bind_merge(b, alert);
+        };
+        sql::MERGE_ALERTS.execute(c, &changes.merged_alerts, merge).await?;
+        let (gone, open): (Vec<&Alert>, Vec<&Alert>) =
+            changes.new_alerts.iter().partition(|alert| !alert.is_open());
+        sql::INSERT_ALERTS.execute(c, &gone, |b, a| bind_new_alert(b, a)).await?;
+        sql::INSERT_ALERTS.execute(c, &open, |b, a| bind_new_alert(b, a)).await?;
+        sql::INSERT_CONTENTS.execute(c, &changes.contents, bind_content).await?;
+        sql::INSERT_EVENTS.execute(c, &changes.events, bind_event).await?;
+        sql::INSERT_TIMELINE
+            .execute(c, &changes.timeline, |b, entry| {
+                b.bind(entry.id.seq())
+                    .bind(entry.id.uuid())
+                    .bind(entry.at.as_millis())
+                    .bind(entry.alert_id.map(crate::domain::id::AlertId::seq))
+                    .bind(entry.incident_id.map(crate::domain::id::IncidentId::seq))
+                    .bind(entry.kind.as_str())
+                    .bind(entry.actor.as_str())
+                    .bind(entry.reason.as_str());
+            })
+            .await?;
+        sql::INSERT_CHANGES
+            .execute(c, &changes.change_events, |b, row| {
+                let change = &row.input.change;
+                b.bind(row.id.seq())
+                    .bind(row.id.uuid())
+                    .bind(row.input.integration.id.seq())
+                    .bind(row.input.integration.service_id.seq())
+                    .bind(row.received_at.as_millis())
+                    .bind(row.event_at.as_millis())
+                    .bind(change.sent_time.text.as_deref())
+                    .bind(change.summary.as_str())
+                    .bind(change.source.as_deref())
+                    .bind(change.custom_details.as_deref())
+                    .bind(links_json(&change.links));
+            })
+            .await?;
+        sql::ADD_COUNTS
+            .execute(c, &changes.counts, |b, count| {
+                b.bind(count.service_id.seq())
+                    .bind(count.hour)
+                    .bind(count.events)
+                    .bind(count.alerts)
+                    .bind(count.incidents)
+                    .bind(count.resolved_alerts);
+            })
+            .await
+    }
+
+    async fn configure(
+        &mut self,
+        change: &Configuration,
+        audit: &Audit,
+    ) -> Result<Result<(), Refused>, StoreError> {
+        self.writer.names_changed = true;
+        configuration::apply(self.connection()?, change, audit).await
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        sqlx::query("COMMIT").execute(self.connection()?).await.map_err(store_error)?;
+        self.finished = true;
+        self.writer.in_transaction = false;
+        self.writer.latest = self.writer.latest.max(self.latest);
+        Ok(())
+    }
+}
+
+fn millis(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_millis)
+}
+
+fn bind_merge<'b>(b: &'b mut Binder, a: &Alert) -> &'b mut Binder {
+    b.bind(a.id.seq())
+        .bind(a.severity.as_str())
+        .bind(a.max_severity.as_str())
+        .bind(i64::try_from(a.event_count).unwrap_or(i64::MAX))
+        .bind(a.event_at.as_millis())
+        .bind(a.last_event_at.as_millis())
+        .bind(a.last_event.0)
+        .bind(a.content.id.0)
+        .bind(a.content.hash)
+        .bind(a.content.text.0)
+        .bind(a.content.text_hash)
+}
+
+fn bind_alert(b: &mut Binder, a: &Alert) {
+    bind_merge(b, a)
+        .bind(a.status.as_str())
+        .bind(millis(a.acknowledged_at))
+        .bind(millis(a.resolved_at))
+        .bind(a.incident_id.map(IncidentId::seq))
+        .bind(millis(a.dues.auto_resolve))
+        .bind(millis(a.dues.ack_timeout));
+}
+
+fn bind_new_alert(b: &mut Binder, a: &Alert) {
+    b.bind(a.id.seq())
+        .bind(a.id.uuid())
+        .bind(a.integration_id.seq())
+        .bind(a.service_id.seq())
+        .bind(a.incident_id.map(IncidentId::seq))
+        .bind(a.dedup_key.as_str())
+        .bind(a.generated_key)
+        .bind(a.status.as_str())
+        .bind(a.severity.as_str())
+        .bind(a.max_severity.as_str())
+        .bind(i64::try_from(a.event_count).unwrap_or(i64::MAX))
+        .bind(a.event_at.as_millis())
+        .bind(a.first_event_at.as_millis())
+        .bind(a.last_event_at.as_millis())
+        .bind(millis(a.acknowledged_at))
+        .bind(millis(a.resolved_at))
+        .bind(a.last_event.0)
+        .bind(a.content.id.0)
+        .bind(a.content.hash)
+        .bind(a.content.text.0)
+        .bind(a.content.text_hash)
+        .bind(millis(a.dues.auto_resolve))
+        .bind(millis(a.dues.ack_timeout));
+}
+
+fn bind_incident(b: &mut Binder, i: &Incident) {
+    b.bind(i.id.seq())
+        .bind(i.status.as_str())
+        .bind(i.severity.as_str())
+        .bind(i.max_severity.as_str())
+        .bind(i.alert_count)
+        .bind(i.open.info)
+        .bind(i.open.warning)
+        .bind(i.open.error)
+        .bind(i.open.critical)
+        .bind(i.last_alert_at.as_millis())
+        .bind(millis(i.acknowledged_at))
+        .bind(i.acknowledged_by.as_deref())
+        .bind(i.acknowledged_severity.map(crate::domain::event::Severity::as_str))
+        .bind(millis(i.resolved_at))
+        .bind(millis(i.ack_timeout_due));
+}
+
+fn bind_new_incident(b: &mut Binder, i: &Incident) {
+    b.bind(i.id.seq())
+        .bind(i.id.uuid())
+        .bind(i.service_id.seq())
+        .bind(i.group.as_ref().map(|group| group.rule.uuid()))
+        .bind(i.group.as_ref().map(|group| group.shown.as_str()))
+        .bind(i.title.as_str())
+        .bind(i.status.as_str())
+        .bind(i.severity.as_str())
+        .bind(i.max_severity.as_str())
+        .bind(i.alert_count)
+        .bind(i.open.info)
+        .bind(i.open.warning)
+        .bind(i.open.error)
+        .bind(i.open.critical)
+        .bind(i.created_at.as_millis())
+        .bind(i.last_alert_at.as_millis())
+        .bind(millis(i.acknowledged_at))
+        .bind(i.acknowledged_by.as_deref())
+        .bind(i.acknowledged_severity.map(crate::domain::event::Severity::as_str))
+        .bind(millis(i.resolved_at))
+        .bind(millis(i.ack_timeout_due));
+}
+
+fn bind_content(b: &mut Binder, row: &NewContent) {
+    let Intent::Trigger { content, .. } = &row.input.event.intent else {
+        unreachable!("only triggers have content")
+    };
+    let inline = content.custom_details.as_deref().filter(|d| d.len() <= DETAILS_INLINE_BYTES);
+    let large = match (inline, &content.custom_details, row.input.body.details) {
+        (None, Some(_), Some(span)) => Some(span),
+        _ => None,
+    };
+    // Large details whose place in the body is not known are copied after all.
+    let copied = if large.is_some() { None } else { content.custom_details.as_deref() };
+    b.bind(row.id.0)
+        .bind(row.alert_id.seq())
+        .bind(row.text.0)
+        .bind(content.severity.as_str())
+        .bind(content.summary.as_str())
+        .bind(content.source.as_deref().unwrap_or(&row.input.integration.name))
+        .bind(content.component.as_deref())
+        .bind(content.group.as_deref())
+        .bind(content.class.as_deref())
+        .bind(content.client.as_deref())
+        .bind(content.client_url.as_deref())
+        .bind(links_json(&content.links))
+        .bind(images_json(&content.images))
+        .bind(if content.labels.is_empty() { None } else { json(&content.labels) })
+        .bind(copied)
+        .bind(large.map(|_| row.event_id.seq()))
+        .bind(large.map(|(offset, _)| offset))
+        .bind(large.map(|(_, bytes)| bytes));
+}
+
+fn bind_event(b: &mut Binder, row: &NewEvent) {
+    b.bind(row.id.seq())
+        .bind(row.id.uuid())
+        .bind(row.input.integration.id.seq())
+        .bind(row.service_id.seq())
+        .bind(row.alert_id.map(crate::domain::id::AlertId::seq))
+        .bind(row.previous.map(|seq| seq.0))
+        .bind(row.content.map(|seq| seq.0))
+        .bind(row.received_at.as_millis())
+        .bind(row.event_at.as_millis())
+        .bind(row.input.event.sent_time.text.as_deref())
+        .bind(row.input.event.api.as_str())
+        .bind(row.input.event.intent.action().as_str())
+        .bind(row.disposition.as_str())
+        .bind(row.dedup_key.as_str())
+        .bind(row.trace.as_str())
+        .bind(row.input.body.text.as_str());
+}
+
+fn links_json(links: &[Link]) -> Option<String> {
+    if links.is_empty() { None } else { json(links) }
+}
+
+fn images_json(images: &[Image]) -> Option<String> {
+    if images.is_empty() { None } else { json(images) }
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
