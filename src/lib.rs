@@ -1,3 +1,5 @@
 //! dutygate: a PagerDuty-compatible event gateway.
 
+pub mod clock;
 pub mod domain;
+pub mod shutdown;
