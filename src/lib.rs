@@ -1,5 +1,7 @@
 //! dutygate: a PagerDuty-compatible event gateway.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod shutdown;
+pub mod telemetry;
