@@ -1,5 +1,7 @@
 //! dutygate: a PagerDuty-compatible event gateway.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
