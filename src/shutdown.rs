@@ -310,6 +310,33 @@ mod tests {
         assert_eq!(tasks.failure(), Some(TaskFailure::CutOff { name: "stuck" }));
     }
 
+    /// Sends a signal to this process, as an operator does.
+    fn raise(name: &str) {
+        let pid = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn signals_reload_then_drain_then_stop_at_once() {
+        let tasks = Tasks::new();
+        let (reloaded, mut reloads) = tokio::sync::mpsc::unbounded_channel();
+        let signals = tasks.signals(move || reloaded.send(()).unwrap()).unwrap();
+
+        let operator = async {
+            raise("HUP");
+            reloads.recv().await.unwrap();
+            assert!(!tasks.is_draining());
+            raise("TERM");
+            tasks.soft().cancelled().await;
+            assert!(!tasks.hard().is_cancelled());
+            raise("INT");
+            tasks.hard().cancelled().await;
+        };
+
+        tokio::join!(signals, operator);
+    }
+
     #[tokio::test]
     async fn two_gateways_stop_separately() {
         let (one, two) = (Tasks::new(), Tasks::new());

@@ -14,6 +14,10 @@ pub(super) fn install_crypto_provider() {
     rustls::crypto::ring::default_provider().install_default().ok();
 }
 
+/// What to do when a gateway does not answer.
+pub(super) const NOT_REACHED: &str =
+    "is the gateway running? `dutygate serve` starts it, --url names another";
+
 /// Where a gateway is.
 #[derive(Clone, Debug)]
 pub(super) struct Target {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    client::Target,
+    client::{NOT_REACHED, Target},
     settings_args::ConfigArg,
     ui::{self, Failure, OrNext as _},
 };
@@ -41,17 +41,50 @@ impl Healthcheck {
             Some(url) => url,
             None => Target::of_gateway(&self.config.load()?.settings)?,
         };
-        let request = target.client(TIMEOUT)?.get(target.join("/readyz"));
-        let answer =
-            request.send().await.map_err(|error| target.explain(error)).or_next(
-                "is the gateway running? `dutygate serve` starts it, --url names another",
-            )?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(ui::out("ready")?);
-        }
-        let reason = answer.text().await.unwrap_or_default();
-        let reason: String = reason.trim().chars().take(500).collect();
-        Err(anyhow::anyhow!("{target} is not ready ({status}): {reason}").into())
+        ask(&target).await?;
+        Ok(ui::out("ready")?)
+    }
+}
+
+async fn ask(target: &Target) -> Result<(), Failure> {
+    let request = target.client(TIMEOUT)?.get(target.join("/readyz"));
+    let answer =
+        request.send().await.map_err(|error| target.explain(error)).or_next(NOT_REACHED)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let reason = answer.text().await.unwrap_or_default();
+    let reason: String = reason.trim().chars().take(500).collect();
+    Err(anyhow::anyhow!("{target} is not ready ({status}): {reason}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::test_server::Prepared, *};
+
+    #[tokio::test]
+    async fn readiness_is_the_status_and_the_reason_is_told() {
+        let server = Prepared::bind().await;
+        let target: Target = server.url.parse().unwrap();
+        let answers = [("200 OK", "{}"), ("503 Service Unavailable", "{\"status\":\"draining\"}")];
+
+        let (requests, (ready, draining)) = tokio::join!(server.answer(&answers), async {
+            (ask(&target).await, ask(&target).await)
+        });
+
+        assert!(requests[0].starts_with("GET /readyz HTTP/1.1\r\n"), "{requests:?}");
+        assert!(ready.is_ok());
+        let told = draining.unwrap_err().to_string();
+        assert!(told.contains("503") && told.contains("draining"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_is_not_there_is_not_ready() {
+        let Prepared { url, .. } = Prepared::bind().await;
+
+        let told = ask(&url.parse().unwrap()).await.unwrap_err().to_string();
+
+        assert!(told.contains("cannot reach") && told.contains("next: "), "{told}");
     }
 }

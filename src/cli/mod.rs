@@ -108,4 +108,6 @@ fn run_on(
 }
 
 #[cfg(test)]
+mod test_server;
+#[cfg(test)]
 mod tests;

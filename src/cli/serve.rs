@@ -39,7 +39,7 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        app::run(loaded.settings, sources, logging).await?;
+        app::run(loaded, sources, logging).await?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
-    client::Target,
+    client::{NOT_REACHED, Target},
     settings_args::ConfigArg,
     ui::{self, Failure, OrNext as _},
 };
@@ -169,25 +169,28 @@ async fn list(api: &Api) -> Result<(), Failure> {
 }
 
 async fn revoke(api: &Api, wanted: &str) -> Result<(), Failure> {
-    let tokens = api.tokens().await?;
-    let mut found: Vec<_> = tokens.iter().filter(|token| token.id == wanted).collect();
-    if found.is_empty() {
-        found = tokens.iter().filter(|token| token.name == wanted).collect();
-    }
-    let token = match found.as_slice() {
-        [token] => token,
-        [] => {
-            let problem = anyhow::anyhow!("there is no token {wanted:?}");
-            return Err(Failure::new(problem, "`dutygate token list` shows all"));
-        }
-        several => {
-            let ids: Vec<_> = several.iter().map(|token| token.id.as_str()).collect();
-            let problem = anyhow::anyhow!("{} tokens are called {wanted:?}", ids.len());
-            return Err(Failure::new(problem, format!("revoke by id: {}", ids.join(", "))));
-        }
-    };
-    api.call(Method::DELETE, &format!("/api/v1/tokens/{}", token.id), &[], None).await?;
+    let token = find_and_delete(api, wanted).await?;
     Ok(ui::out(format_args!("revoked {} (id {})", token.name, token.id))?)
+}
+
+async fn find_and_delete(api: &Api, wanted: &str) -> Result<Listed, Failure> {
+    let (mut found, others): (Vec<_>, Vec<_>) =
+        api.tokens().await?.into_iter().partition(|token| token.id == wanted);
+    // An id is unique; a name that looks like another token's id yields to it.
+    if found.is_empty() {
+        found.extend(others.into_iter().filter(|token| token.name == wanted));
+    }
+    let Some(token) = found.pop() else {
+        let problem = anyhow::anyhow!("there is no token {wanted:?}");
+        return Err(Failure::new(problem, "`dutygate token list` shows all"));
+    };
+    if !found.is_empty() {
+        let ids: Vec<_> = found.iter().chain([&token]).map(|it| it.id.as_str()).collect();
+        let problem = anyhow::anyhow!("{} tokens are called {wanted:?}", ids.len());
+        return Err(Failure::new(problem, format!("revoke by id: {}", ids.join(", "))));
+    }
+    api.call(Method::DELETE, &format!("/api/v1/tokens/{}", token.id), &[], None).await?;
+    Ok(token)
 }
 
 struct Api {
@@ -231,10 +234,11 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer =
-            request.send().await.map_err(|error| self.target.explain(error)).or_next(
-                "is the gateway running? `dutygate serve` starts it, --url names another",
-            )?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.target.explain(error))
+            .or_next(NOT_REACHED)?;
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
@@ -301,7 +305,7 @@ fn explained(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::test_server::Prepared, *};
 
     #[test]
     fn a_problem_is_told_with_its_fields() {
@@ -314,5 +318,66 @@ mod tests {
         );
         assert_eq!(explained("<html>"), "");
         assert_eq!(explained(r#"{"title":"Gone"}"#), ": Gone");
+    }
+
+    fn api(server: &Prepared) -> Api {
+        let target: Target = server.url.parse().unwrap();
+        Api { client: target.client(TIMEOUT).unwrap(), target, token: "secret-token".into() }
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_listed_and_the_token_is_sent() {
+        let server = Prepared::bind().await;
+        let api = api(&server);
+        let page = |name: &str, next: &str| {
+            format!(
+                r#"{{"items":[{{"id":"1","name":"{name}","role":"viewer","hint":"dg_a","created_at":"t","last_used_at":null}}],"next_cursor":{next}}}"#
+            )
+        };
+        let (one, two) = (page("a", r#""c 1""#), page("b", "null"));
+        let answers = [("200 OK", one.as_str()), ("200 OK", two.as_str())];
+
+        let (requests, tokens) = tokio::join!(server.answer(&answers), api.tokens());
+
+        let names: Vec<_> = tokens.unwrap().into_iter().map(|token| token.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(
+            requests[1].starts_with("GET /api/v1/tokens?limit=500&cursor=c+1 "),
+            "{requests:?}"
+        );
+        assert!(requests[0].contains("authorization: Bearer secret-token\r\n"), "{requests:?}");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_revoked_by_its_name() {
+        let server = Prepared::bind().await;
+        let api = api(&server);
+        let list = r#"{"items":[{"id":"7","name":"a","role":"viewer","created_at":"t","last_used_at":null}],"next_cursor":null}"#;
+        let answers = [("200 OK", list), ("204 No Content", ""), ("200 OK", list)];
+
+        let (requests, (revoked, unknown)) = tokio::join!(server.answer(&answers), async {
+            (find_and_delete(&api, "a").await, find_and_delete(&api, "b").await)
+        });
+
+        assert_eq!(revoked.unwrap().id, "7");
+        assert!(requests[1].starts_with("DELETE /api/v1/tokens/7 "), "{requests:?}");
+        assert!(unknown.unwrap_err().to_string().contains("there is no token \"b\""));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_to_do_and_not_the_token() {
+        let server = Prepared::bind().await;
+        let api = api(&server);
+        let answers = [("401 Unauthorized", r#"{"title":"Unauthorized","status":401}"#)];
+
+        let (_, tokens) = tokio::join!(server.answer(&answers), api.tokens());
+
+        let told = tokens.unwrap_err().to_string();
+        assert!(
+            told.starts_with(
+                "error: the gateway refused (401 Unauthorized): Unauthorized\n  next: "
+            )
+        );
+        assert!(!told.contains("secret-token"), "{told}");
     }
 }

@@ -12,9 +12,9 @@ mod reader;
 mod suggest;
 mod values;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use example::example;
@@ -169,6 +169,8 @@ pub struct Loaded {
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     pub warnings: Vec<String>,
+    /// The winning text of every key that has one; secrets among them.
+    texts: BTreeMap<&'static str, SecretString>,
 }
 
 impl Sources {
@@ -184,6 +186,15 @@ impl Sources {
 }
 
 impl Loaded {
+    /// Returns the paths of the keys that `newer` has other values for, in the table's order.
+    pub fn changed_keys(&self, newer: &Self) -> Vec<&'static str> {
+        let text = |loaded: &Self, key: &Key| {
+            loaded.texts.get(key.path).map(|text| text.expose_secret().to_owned())
+        };
+        let changed = KEYS.iter().filter(|key| text(self, key) != text(newer, key));
+        changed.map(|key| key.path).collect()
+    }
+
     /// As [`Sources::load`], from texts instead of the file system and the environment.
     pub fn from_texts<const E: usize, const F: usize>(
         yaml: &str,

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
+use secrecy::SecretString;
+
 use super::{
     Clients, ConfigError, ConfigErrors, Ingest, Limits, Loaded, Log, Metrics, Origin, Outbound,
     Retention, Settings, Shutdown, Tls,
@@ -26,22 +28,25 @@ pub(super) fn load(
     let flags: BTreeMap<_, _> = flags.into_iter().filter(|(_, text)| !text.is_empty()).collect();
     layers.push(Layer { origin: Origin::Flag, values: flags });
 
-    let mut reader = Reader { layers: &layers, errors };
+    let mut reader = Reader { layers: &layers, errors, texts: BTreeMap::new() };
     let settings = reader.settings();
     if !reader.errors.is_empty() {
         return Err(ConfigErrors(reader.errors));
     }
-    Ok(Loaded { settings, file: file.map(|(path, _)| path), warnings })
+    let texts = reader.texts;
+    Ok(Loaded { settings, file: file.map(|(path, _)| path), warnings, texts })
 }
 
 pub(super) fn defaults() -> Settings {
-    Reader { layers: &[], errors: Vec::new() }.settings()
+    Reader { layers: &[], errors: Vec::new(), texts: BTreeMap::new() }.settings()
 }
 
 struct Reader<'a> {
     /// Later ones win.
     layers: &'a [Layer],
     errors: Vec<ConfigError>,
+    /// What won, by key.
+    texts: BTreeMap<&'static str, SecretString>,
 }
 
 impl Reader<'_> {
@@ -142,7 +147,10 @@ impl Reader<'_> {
         for layer in self.layers {
             let Some(text) = layer.values.get(key.path) else { continue };
             match parse(text) {
-                Ok(parsed) => value = Some(parsed),
+                Ok(parsed) => {
+                    value = Some(parsed);
+                    self.texts.insert(key.path, SecretString::from(text.as_str()));
+                }
                 Err(problem) => self.errors.push(ConfigError {
                     origin: layer.origin.clone(),
                     at: layer.name_of(key),

@@ -153,6 +153,21 @@ fn an_unknown_variable_is_a_warning_and_foreign_ones_are_nothing() {
 }
 
 #[test]
+fn a_reload_knows_which_keys_changed() {
+    let older = Loaded::from_texts("log: {level: info}", [("DUTYGATE_LISTEN", "a:1")], []).unwrap();
+    let newer = Loaded::from_texts(
+        "log: {level: debug}",
+        [("DUTYGATE_LISTEN", "a:1"), ("DUTYGATE_ADMIN_TOKEN", "correct-horse-battery")],
+        [],
+    )
+    .unwrap();
+
+    assert_eq!(older.changed_keys(&newer), ["admin_token", "log.level"]);
+    assert_eq!(newer.changed_keys(&newer.clone()), [""; 0]);
+    assert!(!format!("{newer:?}").contains("correct-horse"));
+}
+
+#[test]
 fn secrets_are_read_and_not_shown() {
     let environment = [
         ("DUTYGATE_ADMIN_TOKEN", "correct-horse-battery"),

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::{
-    client::Target,
+    client::{NOT_REACHED, Target},
     ui::{self, Failure, OrNext as _},
 };
 use crate::domain::time::Span;
@@ -219,10 +219,7 @@ impl Send {
         if self.load.count > 1 {
             return load::run(&poster, &template, &self.load).await;
         }
-        let reply =
-            poster.post(template.body(1)?).await.outcome.or_next(
-                "is the gateway running? `dutygate serve` starts it, --url names another",
-            )?;
+        let reply = poster.post(template.body(1)?).await.outcome.or_next(NOT_REACHED)?;
         ui::out(format_args!("{}\n{}", reply.status, reply.shown()))?;
         if reply.status.is_success() {
             return Ok(());

@@ -4,17 +4,22 @@ use clap::Parser as _;
 use reqwest::StatusCode;
 
 use super::{
-    super::{Cli, Command},
+    super::{Cli, Command, test_server::Prepared},
     load::Tally,
-    post::{Posted, Reply},
+    post::{Posted, Poster, Reply},
     *,
 };
 
-fn body_of(args: &[&str], n: u64) -> String {
+fn parsed(args: &[&str]) -> Box<Send> {
     let args = ["dutygate", "send", "--routing-key", "KEY"].iter().chain(args);
     let Some(Command::Send(send)) = Cli::try_parse_from(args).unwrap().command else {
         panic!("not the command send");
     };
+    send
+}
+
+fn body_of(args: &[&str], n: u64) -> String {
+    let send = parsed(args);
     String::from_utf8(send.template().body(n).unwrap()).unwrap()
 }
 
@@ -133,4 +138,70 @@ fn the_summary_counts_and_measures() {
          latency p50 50.0 ms, p99 99.0 ms\n\
          the first that was not accepted: 400 Bad Request\n{}"
     );
+}
+
+fn poster(server: &Prepared, retries: u8) -> Poster {
+    let target: Target = server.url.parse().unwrap();
+    Poster {
+        client: target.client(Duration::from_secs(10)).unwrap(),
+        url: target.or_path("/v2/enqueue"),
+        target,
+        retries,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_later_is_asked_again() {
+    let server = Prepared::bind().await;
+    let poster = poster(&server, 5);
+    let answers = [
+        ("429 Too Many Requests\r\nretry-after: 0", "{}"),
+        ("503 Service Unavailable\r\nretry-after: 0", "{}"),
+        ("202 Accepted", r#"{"status":"success"}"#),
+    ];
+
+    let (requests, posted) = tokio::join!(server.answer(&answers), poster.post(b"{}".to_vec()));
+
+    assert_eq!(posted.retried, 2);
+    let reply = posted.outcome.unwrap();
+    assert_eq!((reply.status, reply.shown()), (StatusCode::ACCEPTED, r#"{"status":"success"}"#));
+    assert!(requests[2].starts_with("POST /v2/enqueue HTTP/1.1\r\n"), "{requests:?}");
+    assert!(requests[2].contains("content-type: application/json\r\n"), "{requests:?}");
+}
+
+#[tokio::test]
+async fn retries_are_bounded_and_a_bad_event_is_not_tried_again() {
+    let server = Prepared::bind().await;
+    let once_more = poster(&server, 1);
+    let later = ("503 Service Unavailable\r\nretry-after: 0", "{}");
+    let answers = [later, later, ("400 Bad Request", r#"{"errors":["x"]}"#)];
+
+    let (_, (unavailable, bad)) = tokio::join!(server.answer(&answers), async {
+        (once_more.post(b"{}".to_vec()).await, once_more.post(b"{}".to_vec()).await)
+    });
+
+    assert_eq!(unavailable.retried, 1);
+    assert_eq!(unavailable.outcome.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(bad.retried, 0);
+    assert_eq!(bad.outcome.unwrap().status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn many_events_are_sent_at_a_time_each_with_its_number() {
+    let server = Prepared::bind().await;
+    let poster = poster(&server, 0);
+    let send = parsed(&["--summary", "n{n}", "--count", "6", "--concurrency", "3"]);
+    let mut answers = [("202 Accepted", "{}"); 6];
+    answers[4] = ("400 Bad Request", "{}");
+
+    let (requests, sent) = tokio::join!(server.answer(&answers), async {
+        load::run(&poster, &send.template(), &send.load).await
+    });
+
+    for n in 1..=6 {
+        let summary = format!(r#""summary":"n{n}""#);
+        assert_eq!(requests.iter().filter(|it| it.contains(&summary)).count(), 1, "{summary}");
+    }
+    let told = sent.unwrap_err().to_string();
+    assert_eq!(told, "error: 1 of 6 events were not accepted");
 }
