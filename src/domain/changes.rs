@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    alert::Alert,
+    alert::{Alert, Status},
     event::{
-        Api, ChangeEvent, Disposition, Event, Fingerprints, SentTime, StoredBody, closed_enum,
+        Api, ChangeEvent, Disposition, Event, Fingerprints, SentTime, Severity, StoredBody,
+        closed_enum,
     },
     grouping::GroupChoice,
     id::{
@@ -161,6 +162,9 @@ pub struct Changes {
     pub change_events: Vec<NewChange>,
     pub service_clocks: Vec<(ServiceId, Timestamp)>,
     pub counts: Vec<HourlyCount>,
+    /// By how much the numbers of open alerts and incidents change, for the gauges.
+    pub open_alerts: Vec<(ServiceId, Severity, i64)>,
+    pub open_incidents: Vec<(ServiceId, Status, i64)>,
 }
 
 impl Changes {
@@ -178,6 +182,8 @@ impl Changes {
             change_events,
             service_clocks: _,
             counts,
+            open_alerts: _,
+            open_incidents: _,
         } = self;
         events.is_empty()
             && contents.is_empty()
@@ -271,9 +277,9 @@ pub struct HourlyCount {
 impl EventInput {
     /// The same event under another directory's rules.
     #[must_use]
-    pub fn prepared_as(&self, prepared: Prepared) -> Self {
+    pub fn prepared_as(&self, integration: Arc<Integration>, prepared: Prepared) -> Self {
         Self {
-            integration: Arc::clone(&self.integration),
+            integration,
             received_at: self.received_at,
             event: self.event.clone(),
             body: self.body.clone(),

@@ -236,6 +236,13 @@ impl Working {
         for id in touched_alerts {
             let Some(Slot { value: mut alert, before, .. }) = alerts.remove(&id) else { continue };
             alert.arm(&timers_of(directory, alert.service_id));
+            let service = alert.service_id;
+            if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
+                add(&mut changes.open_alerts, (service, before.severity), -1);
+            }
+            if alert.is_open() {
+                add(&mut changes.open_alerts, (service, alert.severity), 1);
+            }
             match before {
                 None => changes.new_alerts.push(alert),
                 Some(before) if before == alert => {}
@@ -251,6 +258,13 @@ impl Working {
             };
             let timers = timers_of(directory, incident.service_id);
             incident.ack_timeout_due = incident.ack_timeout_due(&timers);
+            let service = incident.service_id;
+            if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
+                add(&mut changes.open_incidents, (service, before.status), -1);
+            }
+            if incident.is_open() {
+                add(&mut changes.open_incidents, (service, incident.status), 1);
+            }
             match before {
                 None => changes.new_incidents.push(incident),
                 Some(before) if before == incident => {}
@@ -264,6 +278,18 @@ impl Working {
         changes.service_clocks.sort();
         changes.counts = counts;
         changes
+    }
+}
+
+/// Adds to the number of a service and label.
+fn add<L: PartialEq>(
+    numbers: &mut Vec<(ServiceId, L, i64)>,
+    (service, label): (ServiceId, L),
+    by: i64,
+) {
+    match numbers.iter_mut().find(|(s, l, _)| *s == service && *l == label) {
+        Some((_, _, number)) => *number += by,
+        None => numbers.push((service, label, by)),
     }
 }
 

@@ -117,3 +117,15 @@ pub struct OpenCounts {
     pub alerts: Vec<(String, crate::domain::event::Severity, i64)>,
     pub incidents: Vec<(String, crate::domain::alert::Status, i64)>,
 }
+
+impl OpenCounts {
+    /// As the gauges take them.
+    pub fn alerts_by_label(&self) -> Vec<(&str, &'static str, i64)> {
+        self.alerts.iter().map(|(name, s, count)| (name.as_str(), s.as_str(), *count)).collect()
+    }
+
+    /// As the gauges take them.
+    pub fn incidents_by_label(&self) -> Vec<(&str, &'static str, i64)> {
+        self.incidents.iter().map(|(name, s, count)| (name.as_str(), s.as_str(), *count)).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! What happens without anybody asking: due timers, the full-text index, the purge.
+//!
+//! Each is a plain loop that sends commands to the committer, like everybody else who wants
+//! something written, and leaves room for events between one bounded step and the next.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Ingest;
+use crate::{
+    domain::time::Span,
+    store::{Maintenance, Store},
+    telemetry::metrics::Metrics,
+};
+
+/// How late a timer may be. Being late changes nothing: what is due takes effect at its due time.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+/// How far behind the full-text index may be; a search looks through the rest itself.
+const INDEX_EVERY: Duration = Duration::from_millis(500);
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// Between two steps of a purge, so that it takes a small share of the writer.
+const PURGE_PAUSE: Duration = Duration::from_millis(20);
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub events: Span,
+    pub alerts: Span,
+    pub changes: Span,
+}
+
+/// Lets due timers take effect.
+pub async fn tick(ingest: Ingest, stop: CancellationToken) {
+    while pause(TICK_EVERY, &stop).await {
+        // A full queue is no reason to wait for the next turn less patiently.
+        while ingest.tick(ingest.now()).await.is_ok_and(|changed| changed > 0) {}
+    }
+}
+
+/// Keeps the full-text index close behind what was committed.
+pub async fn index(ingest: Ingest, stop: CancellationToken) {
+    while pause(INDEX_EVERY, &stop).await {
+        while ingest.maintain(Maintenance::IndexTexts).await.is_ok_and(|done| done.more)
+            && !stop.is_cancelled()
+        {}
+    }
+}
+
+/// Deletes what is older than it is to be kept.
+pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken) {
+    while pause(PURGE_EVERY, &stop).await {
+        let now = ingest.now();
+        let steps = [
+            Maintenance::PurgeEvents { before: now.minus(retention.events) },
+            Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
+            Maintenance::PurgeChanges { before: now.minus(retention.changes) },
+            Maintenance::Vacuum,
+        ];
+        for step in steps {
+            let mut rows = 0;
+            while let Ok(done) = ingest.maintain(step).await {
+                rows += done.rows;
+                if !done.more || !pause(PURGE_PAUSE, &stop).await {
+                    break;
+                }
+            }
+            if rows > 0 {
+                tracing::debug!(?step, rows, "purged");
+            }
+        }
+    }
+}
+
+/// Measures what has to be looked up to be known.
+pub async fn measure(store: Arc<dyn Store>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    loop {
+        if let Ok(bytes) = store.size_bytes().await {
+            metrics.database_size(bytes);
+        }
+        if !pause(MEASURE_EVERY, &stop).await {
+            return;
+        }
+    }
+}
+
+/// Waits; says whether to go on.
+async fn pause(time: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(time) => true,
+        () = stop.cancelled() => false,
+    }
+}
