@@ -1,3 +1,4 @@
 //! dutygate: a PagerDuty-compatible event gateway.
 
 pub mod domain;
+pub mod wire;
