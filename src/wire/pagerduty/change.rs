@@ -31,3 +31,33 @@ pub(in crate::wire) fn decode<'a>(fields: &Fields<'a>, key: &Key<'_>) -> Outcome
         _ => Err(errors.in_order()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        event::{Link, SentTime},
+        time::Timestamp,
+    };
+    use crate::wire::{Endpoint, GivenKeys, decode};
+
+    #[test]
+    fn a_change_event_carries_all_that_was_sent() {
+        let body = r#"{"routing_key":"0123456789abcdef0123456789abcdef","links":[{"href":"https://l"}],
+            "payload":{"summary":"Deployed","source":"ci","timestamp":"2026-11-20T10:11:12.345Z","custom_details":{"v": 2}}}"#;
+
+        let decoded = decode(Endpoint::Change, GivenKeys::default(), body.as_bytes()).unwrap();
+
+        let expected = ChangeEvent {
+            summary: "Deployed".into(),
+            source: Some("ci".into()),
+            custom_details: Some(r#"{"v": 2}"#.into()),
+            links: vec![Link { href: "https://l".into(), text: None }],
+            sent_time: SentTime {
+                text: Some("2026-11-20T10:11:12.345Z".into()),
+                at: Some(Timestamp::from_millis(1_795_169_472_345)),
+            },
+        };
+        assert_eq!(decoded.message, Message::Change(expected));
+    }
+}

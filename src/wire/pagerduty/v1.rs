@@ -112,3 +112,62 @@ fn judge_incident_key(
     }
     incident_key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Image, Link};
+    use crate::wire::{Decoded, Endpoint, GivenKeys, decode};
+
+    fn decoded(body: &str) -> Decoded {
+        let keys = GivenKeys { url: Some("0123456789abcdef0123456789abcdef"), header: None };
+        decode(Endpoint::Either, keys, body.as_bytes()).unwrap()
+    }
+
+    fn content(decoded: Decoded) -> Content {
+        match decoded.message {
+            Message::Event(Event { intent: Intent::Trigger { content, .. }, .. }) => *content,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_trigger_is_critical_and_its_source_is_its_client() {
+        let decoded = decoded(
+            r#"{"event_type":"trigger","description":"磁盘","client":"am","client_url":"https://am",
+                "details":"plain","contexts":[{"type":"link","href":"https://l","text":"t"},{"type":"other","href":"x"},
+                {"type":"image","src":"https://i","href":"https://h","alt":"a"},{"type":"link","src":"https://i"},7]}"#,
+        );
+
+        assert_eq!(decoded.api, Api::V1);
+        let (start, end) = decoded.body.details.unwrap();
+        assert_eq!(&decoded.body.text[start as usize..end as usize], r#""plain""#);
+        let expected = Content {
+            summary: "磁盘".into(),
+            source: Some("am".into()),
+            severity: Severity::Critical,
+            component: None,
+            group: None,
+            class: None,
+            custom_details: Some(r#""plain""#.into()),
+            client: Some("am".into()),
+            client_url: Some("https://am".into()),
+            links: vec![Link { href: "https://l".into(), text: Some("t".into()) }],
+            images: vec![Image {
+                src: "https://i".into(),
+                href: Some("https://h".into()),
+                alt: Some("a".into()),
+            }],
+            labels: BTreeMap::new(),
+        };
+        assert_eq!(content(decoded), expected);
+    }
+
+    #[test]
+    fn without_a_client_the_source_is_left_to_the_integrations_name() {
+        let content = content(decoded(r#"{"event_type":"trigger","description":{"a":1}}"#));
+
+        assert_eq!(content.source, None);
+        assert_eq!(content.summary, r#"{"a":1}"#);
+    }
+}

@@ -209,3 +209,135 @@ impl Errors {
         self.first.into_iter().chain(self.wrong_types).chain(last).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        event::{Image, Link, SentTime},
+        time::Timestamp,
+    };
+    use crate::wire::{Endpoint, GivenKeys, decode};
+
+    fn event(body: &str) -> Event {
+        let keys = GivenKeys { url: Some("0123456789abcdef0123456789abcdef"), header: None };
+        match decode(Endpoint::V2, keys, body.as_bytes()).unwrap().message {
+            Message::Event(event) => event,
+            Message::Change(change) => panic!("{change:?}"),
+        }
+    }
+
+    fn content(body: &str) -> Content {
+        match event(body).intent {
+            Intent::Trigger { content, .. } => *content,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn trigger(payload: &str, top_level: &str) -> String {
+        format!(
+            r#"{{"event_action":"trigger",{top_level}"payload":{{"summary":"s","source":"h","severity":"error"{payload}}}}}"#
+        )
+    }
+
+    #[test]
+    fn a_trigger_carries_all_that_was_sent() {
+        let body = trigger(
+            r#","component":"c","group":"g","class":"k","custom_details":{"b": 1.0,"a":"\u0000"}"#,
+            r#""client":"Alertmanager","client_url":"https://am",
+               "links":[{"href":"https://l","text":"t"},{"href":"https://m"}],
+               "images":[{"src":"https://i","href":"https://h","alt":"a"}],"#,
+        );
+
+        let expected = Content {
+            summary: "s".into(),
+            source: Some("h".into()),
+            severity: Severity::Error,
+            component: Some("c".into()),
+            group: Some("g".into()),
+            class: Some("k".into()),
+            custom_details: Some(r#"{"b": 1.0,"a":"\u0000"}"#.into()),
+            client: Some("Alertmanager".into()),
+            client_url: Some("https://am".into()),
+            links: vec![
+                Link { href: "https://l".into(), text: Some("t".into()) },
+                Link { href: "https://m".into(), text: None },
+            ],
+            images: vec![Image {
+                src: "https://i".into(),
+                href: Some("https://h".into()),
+                alt: Some("a".into()),
+            }],
+            labels: BTreeMap::new(),
+        };
+        assert_eq!(content(&body), expected);
+    }
+
+    #[test]
+    fn empty_null_and_blank_fields_are_absent() {
+        for blank in [r#""""#, "null", r#"" \n""#] {
+            let body = trigger(
+                &format!(r#","component":{blank},"timestamp":{blank},"custom_details":{blank}"#),
+                &format!(r#""dedup_key":{blank},"client":{blank},"links":{blank},"#),
+            );
+
+            let event = event(&body);
+            assert_eq!(event.sent_time, SentTime::default());
+            assert_eq!(event.intent.dedup_key(), None);
+            let content = content(&body);
+            assert_eq!(
+                (content.component, content.custom_details, content.client),
+                (None, None, None)
+            );
+            assert_eq!(content.links, []);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_becomes_text() {
+        let content = content(&trigger(
+            r#","component":1.50e+02,"group":false,"class":{"a": [1]}"#,
+            r#""client":"a\u0000b","#,
+        ));
+
+        assert_eq!(content.component.as_deref(), Some("1.50e+02"));
+        assert_eq!(content.group.as_deref(), Some("false"));
+        assert_eq!(content.class.as_deref(), Some(r#"{"a": [1]}"#));
+        assert_eq!(content.client.as_deref(), Some("a\u{FFFD}b"));
+    }
+
+    #[test]
+    fn links_and_images_without_an_address_are_left_out() {
+        let content = content(&trigger(
+            "",
+            r#""links":[1,{"text":"t"},{"href":[]},{"href":1,"text":{}}],"images":{"src":"x"},"#,
+        ));
+
+        assert_eq!(content.links, [Link { href: "1".into(), text: Some("{}".into()) }]);
+        assert_eq!(content.images, []);
+    }
+
+    #[test]
+    fn an_unreadable_time_is_kept_as_it_was_sent() {
+        let readable = event(&trigger(r#","timestamp":1795169472345"#, "")).sent_time;
+        let unreadable = event(&trigger(r#","timestamp":["soon"]"#, "")).sent_time;
+
+        assert_eq!(readable.text.as_deref(), Some("1795169472345"));
+        assert_eq!(readable.at, Some(Timestamp::from_millis(1_795_169_472_345)));
+        assert_eq!(unreadable, SentTime { text: Some(r#"["soon"]"#.into()), at: None });
+    }
+
+    #[test]
+    fn a_resolve_keeps_its_time_and_the_place_of_its_details() {
+        let body = r#"{"event_action":"resolve","dedup_key":"k","payload":{"summary":{},"timestamp":"2026-11-20 10:11:12","custom_details":[1, 2]}}"#;
+        let keys = GivenKeys { url: Some("k"), header: None };
+
+        let decoded = decode(Endpoint::Either, keys, body.as_bytes()).unwrap();
+
+        let (start, end) = decoded.body.details.unwrap();
+        assert_eq!(&decoded.body.text[start as usize..end as usize], "[1, 2]");
+        let Message::Event(event) = decoded.message else { panic!("{:?}", decoded.message) };
+        assert_eq!(event.intent, Intent::Resolve { dedup_key: DedupKey::parse("k").unwrap() });
+        assert!(event.sent_time.at.is_some());
+    }
+}
