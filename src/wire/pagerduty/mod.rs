@@ -2,7 +2,7 @@
 //!
 //! Sources: PagerDuty's developer documentation, "Send an event", "Send a change event" and
 //! "Events API v1"; wording marked *seen* in the design was answered by PagerDuty itself. Bodies
-//! are read loosely first ([`Fields`], [`Payload`]) and validated by hand after, because the
+//! are read loosely first (`Fields`, `Payload`) and validated by hand after, because the
 //! sender is told all errors at once, in PagerDuty's words.
 
 pub(super) mod change;
