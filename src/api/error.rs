@@ -10,7 +10,7 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
-    domain::{configuration::Refused, service::Role},
+    domain::{configuration::Refused, event::Api, service::Role},
     ingest::{ConfigureError, Unavailable},
     store::StoreError,
     telemetry,
@@ -68,9 +68,9 @@ impl From<ConfigureError> for ApiError {
         match error {
             ConfigureError::Refused(Refused::NotFound(what)) => Self::NotFound(what),
             ConfigureError::Refused(Refused::Stale) => Self::Stale,
-            ConfigureError::Refused(
-                refused @ (Refused::NameTaken { .. } | Refused::KeyTaken),
-            ) => Self::Conflict(refused.to_string()),
+            ConfigureError::Refused(refused @ (Refused::NameTaken { .. } | Refused::KeyTaken)) => {
+                Self::Conflict(refused.to_string())
+            }
             ConfigureError::Conflict(what) => Self::Conflict(what),
             ConfigureError::Unavailable(unavailable) => Self::Unavailable(unavailable),
         }
@@ -80,7 +80,7 @@ impl From<ConfigureError> for ApiError {
 /// The status of every answer that is not plain success.
 enum Answer<'a> {
     Problem(&'a ApiError),
-    Emitter(&'a Reply),
+    Emitter(Reply<'a>),
 }
 
 /// The one place where outcomes become status codes.
@@ -96,11 +96,27 @@ fn status(answer: &Answer<'_>) -> StatusCode {
             ApiError::Conflict(_) => StatusCode::CONFLICT,
             ApiError::Stale => StatusCode::PRECONDITION_FAILED,
             ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::Unavailable(_)
-            | ApiError::Internal(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Unavailable(_) | ApiError::Internal(StoreError::Unavailable(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
-        Answer::Emitter(reply) => emitter_status(reply),
+        Answer::Emitter(reply) => match reply {
+            Reply::AcceptedV1 { .. } => StatusCode::OK,
+            Reply::AcceptedV2 { .. } | Reply::AcceptedChange => StatusCode::ACCEPTED,
+            Reply::Invalid { .. }
+            | Reply::UnknownKey { .. }
+            | Reply::Unreadable
+            | Reply::TooLarge => StatusCode::BAD_REQUEST,
+            // PagerDuty's V1 throttles with 403, and old clients lose events on a 429.
+            Reply::Throttled { api: Api::V1 } => StatusCode::FORBIDDEN,
+            Reply::Throttled { api: Api::V2 | Api::Change | Api::Guance } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Reply::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reply::NotFound => StatusCode::NOT_FOUND,
+            Reply::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        },
     }
 }
 
@@ -154,4 +170,25 @@ impl ResponseError for ApiError {
         });
         response.content_type("application/problem+json").body(body.to_string())
     }
+}
+
+/// An answer to an emitter.
+pub fn emitter_response(reply: Reply<'_>) -> HttpResponse {
+    HttpResponse::build(status(&Answer::Emitter(reply)))
+        .content_type("application/json")
+        .body(reply.body())
+}
+
+/// The answer to an emitter whose body did not arrive in time; the connection closes.
+pub fn timed_out() -> HttpResponse {
+    let body = json!({
+        "status": "request timeout",
+        "message": "The event did not arrive in time. Please retry later.",
+    });
+    HttpResponse::RequestTimeout().force_close().json(body)
+}
+
+/// The answer of `/readyz` while the gateway cannot do its work.
+pub fn not_ready(reason: &str) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "reason": reason}))
 }
