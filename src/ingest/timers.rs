@@ -18,7 +18,7 @@ use crate::{
 const TICK_EVERY: Duration = Duration::from_millis(500);
 /// How far behind the full-text index may be; a search looks through the rest itself.
 const INDEX_EVERY: Duration = Duration::from_millis(500);
-const PURGE_EVERY: Duration = Duration::from_secs(60);
+const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps of a purge, so that it takes a small share of the writer.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
