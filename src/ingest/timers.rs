@@ -3,7 +3,10 @@
 //! Each is a plain loop that sends commands to the committer, like everybody else who wants
 //! something written, and leaves room for events between one bounded step and the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +45,14 @@ pub async fn tick(ingest: Ingest, stop: CancellationToken) {
 /// Keeps the full-text index close behind what was committed.
 pub async fn index(ingest: Ingest, stop: CancellationToken) {
     while pause(INDEX_EVERY, &stop).await {
-        while ingest.maintain(Maintenance::IndexTexts).await.is_ok_and(|done| done.more)
-            && !stop.is_cancelled()
-        {}
+        loop {
+            let started = Instant::now();
+            let more = ingest.maintain(Maintenance::IndexTexts).await.is_ok_and(|done| done.more);
+            // Half of the time at most: events go before their index.
+            if !more || !pause(started.elapsed(), &stop).await {
+                break;
+            }
+        }
     }
 }
 
