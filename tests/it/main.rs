@@ -4,7 +4,9 @@
 //! named after what they hold.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod crash;
 mod fixtures;
 mod harness;
 mod http;
+mod sql;
 mod wire;

@@ -245,14 +245,13 @@ async fn a_body_without_end_is_cut_off() {
         .await
         .unwrap();
     let block = vec![b' '; 64 * 1024];
-    let mut sent = 0_usize;
+    let started = Instant::now();
 
-    while sent < 64 * 1024 * 1024 && connection.write(&block).await.is_ok() {
-        sent += block.len();
+    // It is discarded for a second or two, so that a client that is nearly done gets the answer.
+    while connection.write(&block).await.is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(5), "it is read for ever");
     }
 
-    // What the kernel buffers on both sides is on top of what is discarded.
-    assert!(sent < 32 * 1024 * 1024, "{sent} bytes were read");
     gateway.drain().await;
 }
 
