@@ -8,5 +8,6 @@ mod crash;
 mod fixtures;
 mod harness;
 mod http;
+mod secrets;
 mod sql;
 mod wire;
