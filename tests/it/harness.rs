@@ -359,7 +359,10 @@ impl Process {
 
     /// Waits for its end; what it said and how it ended.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
-        let status = eventually("the process ends", async || self.child.try_wait().unwrap()).await;
+        let ending = eventually("the process ends", async || self.child.try_wait().unwrap());
+        let Ok(status) = tokio::time::timeout(PATIENCE / 2, ending).await else {
+            panic!("it does not end: {}", self.log());
+        };
         let said = Arc::clone(&self.said);
         let log = tokio::task::spawn_blocking(move || {
             let guard = said.0.lock().unwrap();

@@ -5,9 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod crash;
+mod disk;
 mod fixtures;
 mod harness;
 mod http;
+mod listeners;
+mod operations;
 mod secrets;
 mod sql;
+mod start;
 mod wire;
