@@ -8,6 +8,9 @@ mod rows;
 mod statements;
 mod unit;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
