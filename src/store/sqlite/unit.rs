@@ -74,7 +74,13 @@ impl Unit for SqliteUnit {
         };
         take(sql::OPEN_ALERTS.fetch(connection, &keys.alert_keys, bind_key).await?)?;
         let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
-        take(sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?)?;
+        let mut found = sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?;
+        // An id of foreign origin may carry the number of a row that is not its own.
+        let wanted: Vec<uuid::Uuid> = keys.alerts.iter().map(|id| id.uuid()).collect();
+        found.retain(|row| {
+            sqlx::Row::try_get::<uuid::Uuid, _>(row, 1).is_ok_and(|id| wanted.contains(&id))
+        });
+        take(found)?;
         let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
         take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
         let mut more_due = false;
@@ -139,11 +145,8 @@ impl Unit for SqliteUnit {
             incidents.insert(incident.id.seq(), incident);
         }
 
-        let wanted_alerts: HashMap<_, _> = keys.alerts.iter().map(|id| (id.seq(), *id)).collect();
         let alerts = alerts
             .into_iter()
-            // An id of foreign origin may carry the number of a row that is not its own.
-            .filter(|(seq, (alert, _))| wanted_alerts.get(seq).is_none_or(|id| *id == alert.id))
             .map(|(_, (mut alert, incident))| {
                 alert.incident_id =
                     incident.and_then(|seq| incidents.get(&seq)).map(|incident| incident.id);
