@@ -16,6 +16,7 @@
 //! | [`config`], [`telemetry`], [`clock`], [`shutdown`] | settings, logs and metrics, time, life and death |
 //! | [`app`], [`cli`] | the composition root and the command line |
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -25,3 +26,4 @@ pub mod ingest;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod wire;

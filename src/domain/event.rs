@@ -249,6 +249,7 @@ pub struct ChangeEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBody {
     pub text: String,
-    /// Where `custom_details` (V1: `details`) stands in `text`, in bytes, if it was there.
+    /// Where `custom_details` (V1: `details`) stands in `text`, if it was there: the bytes from
+    /// the first of these up to the second.
     pub details: Option<(u32, u32)>,
 }

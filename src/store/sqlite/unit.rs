@@ -393,8 +393,8 @@ fn bind_content(b: &mut Binder, row: &NewContent) {
         .bind(if content.labels.is_empty() { None } else { json(&content.labels) })
         .bind(copied)
         .bind(large.map(|_| row.event_id.seq()))
-        .bind(large.map(|(offset, _)| offset))
-        .bind(large.map(|(_, bytes)| bytes));
+        .bind(large.map(|(start, _)| start))
+        .bind(large.map(|(start, end)| end.saturating_sub(start)));
 }
 
 fn bind_event(b: &mut Binder, row: &NewEvent) {

@@ -1,0 +1,248 @@
+//! Where emitters send to. Each handler: read, decode, look the key up, submit, answer.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web,
+};
+use governor::clock::Clock as _;
+
+use super::{
+    Api,
+    body::{self, BodyError},
+    error::{self, RETRY_AFTER_SECONDS, emitter_response},
+    rejections::RejectionNote,
+};
+use crate::{
+    domain::{event, service::Integration},
+    wire::{
+        self, Decoded, Endpoint, GivenKeys, Message, RejectReason, Rejection, SentKey,
+        pagerduty::reply::Reply,
+    },
+};
+
+/// The paths and what they speak. A client that appends to a base URL finds the aliases.
+const PATHS: [(&str, Endpoint); 9] = [
+    ("/event/push/alert/pagerduty", Endpoint::Either),
+    ("/event/push/alert/pagerduty/v2/enqueue", Endpoint::V2),
+    ("/event/push/alert/pagerduty/v2/change/enqueue", Endpoint::Change),
+    ("/event/push/alert/pagerduty/generic/2010-04-15/create_event.json", Endpoint::V1),
+    ("/v2/enqueue", Endpoint::V2),
+    ("/v2/change/enqueue", Endpoint::Change),
+    ("/generic/2010-04-15/create_event.json", Endpoint::V1),
+    ("/integration/{key}/enqueue", Endpoint::Either),
+    ("/x-ere/{key}", Endpoint::Either),
+];
+
+/// Adds the routes of emitters.
+pub fn routes(config: &mut web::ServiceConfig) {
+    for (path, endpoint) in PATHS {
+        config.service(
+            web::resource(path)
+                .route(
+                    web::post()
+                        .to(move |request, payload, api| enqueue(request, payload, api, endpoint)),
+                )
+                .default_service(web::to(method_not_allowed)),
+        );
+    }
+    #[cfg(feature = "bench")]
+    config.service(web::resource("/bench/noop").route(web::post().to(noop)));
+}
+
+async fn method_not_allowed() -> HttpResponse {
+    let mut response = emitter_response(Reply::MethodNotAllowed);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// The answer to a path that is nobody's.
+pub fn not_found() -> HttpResponse {
+    emitter_response(Reply::NotFound)
+}
+
+async fn enqueue(
+    request: HttpRequest,
+    payload: web::Payload,
+    api: web::Data<Api>,
+    endpoint: Endpoint,
+) -> HttpResponse {
+    let keys = OwnedKeys::of(&request);
+    let decoded = match read(&request, payload, &api, endpoint, keys.given()).await {
+        Ok(decoded) => decoded,
+        Err(Failed::Rejected(rejection)) => return rejected(&api, &rejection),
+        Err(Failed::TimedOut) => return error::timed_out(),
+        Err(Failed::Draining) => return unavailable(true),
+    };
+    submit(&api, decoded).await
+}
+
+/// Parses and answers, and stores nothing: what an event costs without the gateway's work.
+#[cfg(feature = "bench")]
+async fn noop(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
+    let keys = OwnedKeys::of(&request);
+    match read(&request, payload, &api, Endpoint::V2, keys.given()).await {
+        Ok(Decoded { message: Message::Event(event), .. }) => {
+            let key = event.intent.dedup_key().map_or("", |key| key.as_str());
+            emitter_response(Reply::AcceptedV2 { dedup_key: key })
+        }
+        _ => emitter_response(Reply::Unreadable),
+    }
+}
+
+/// Why there is nothing to submit.
+enum Failed {
+    Rejected(Rejection),
+    TimedOut,
+    Draining,
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    api: &Api,
+    endpoint: Endpoint,
+    keys: GivenKeys<'_>,
+) -> Result<Decoded, Failed> {
+    if api.is_draining() {
+        return Err(Failed::Draining);
+    }
+    let unread = |reason| Failed::Rejected(Rejection::of_unread(endpoint, keys, reason));
+    let limit = api.limits.body_bytes;
+    let body =
+        body::read(payload, limit, api.limits.body_timeout).await.map_err(|error| match error {
+            BodyError::TooLarge => unread(RejectReason::TooLarge),
+            BodyError::Broken => unread(RejectReason::Unreadable),
+            BodyError::TimedOut => Failed::TimedOut,
+        })?;
+    let encoding = content_encoding(request).map_err(|()| unread(RejectReason::Unreadable))?;
+    let body = wire::inflate::inflate(encoding.as_deref(), &body, limit)
+        .map_err(|error| unread(error.into()))?;
+    wire::decode(endpoint, keys, &body).map_err(Failed::Rejected)
+}
+
+/// All `Content-Encoding` headers, joined as RFC 9110 §5.3 says.
+fn content_encoding(request: &HttpRequest) -> Result<Option<String>, ()> {
+    let mut joined: Option<String> = None;
+    for value in request.headers().get_all(header::CONTENT_ENCODING) {
+        let value = value.to_str().map_err(|_| ())?;
+        joined = Some(joined.map_or_else(|| value.to_owned(), |all| format!("{all}, {value}")));
+    }
+    Ok(joined)
+}
+
+/// The keys of a request outside its body: path, else query; header.
+struct OwnedKeys {
+    url: Option<String>,
+    header: Option<String>,
+}
+
+impl OwnedKeys {
+    fn of(request: &HttpRequest) -> Self {
+        let not_blank = |text: &String| !text.trim().is_empty();
+        let path = request.match_info().get("key").map(str::to_owned).filter(not_blank);
+        let query = || {
+            form_urlencoded::parse(request.query_string().as_bytes())
+                .filter(|(name, _)| name == "integration_key")
+                .map(|(_, value)| value.into_owned())
+                .find(not_blank)
+        };
+        let header = request
+            .headers()
+            .get("X-Routing-Key")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self { url: path.or_else(query), header }
+    }
+
+    fn given(&self) -> GivenKeys<'_> {
+        GivenKeys { url: self.url.as_deref(), header: self.header.as_deref() }
+    }
+}
+
+async fn submit(api: &Api, decoded: Decoded) -> HttpResponse {
+    let Decoded { api: version, key, message, body } = decoded;
+    let directory = api.ingest.directory();
+    let found = directory.integration_of_key(&key.hash(), api.ingest.now()).cloned();
+    drop(directory);
+    let Some(integration) = found else {
+        api.metrics.event_rejected(version.as_str(), "unknown_key");
+        return emitter_response(Reply::UnknownKey { api: version });
+    };
+    if let Some(limiter) = &api.limits.rate
+        && let Err(until) = limiter.check_key(&integration.id)
+    {
+        note(api, version, &integration, "throttled", Vec::new());
+        let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let mut response = emitter_response(Reply::Throttled { api: version });
+        let seconds = HeaderValue::from(seconds.max(1));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        return response;
+    }
+    let noted = std::sync::Arc::clone(&integration);
+    let stored = match message {
+        Message::Event(event) => {
+            api.ingest.submit_event(integration, event, body).await.map(|receipt| match version {
+                event::Api::V1 => {
+                    emitter_response(Reply::AcceptedV1 { incident_key: receipt.dedup_key.as_str() })
+                }
+                event::Api::V2 | event::Api::Change | event::Api::Guance => {
+                    emitter_response(Reply::AcceptedV2 { dedup_key: receipt.dedup_key.as_str() })
+                }
+            })
+        }
+        Message::Change(change) => api
+            .ingest
+            .submit_change(integration, change, body.text.len())
+            .await
+            .map(|_| emitter_response(Reply::AcceptedChange)),
+    };
+    stored.unwrap_or_else(|_| {
+        note(api, version, &noted, "unavailable", Vec::new());
+        unavailable(api.is_draining())
+    })
+}
+
+/// Nothing was stored; the sender may come back. While draining the connection closes.
+fn unavailable(close: bool) -> HttpResponse {
+    let mut response = emitter_response(Reply::Unavailable);
+    let retry = HeaderValue::from(RETRY_AFTER_SECONDS);
+    response.headers_mut().insert(header::RETRY_AFTER, retry);
+    if close {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    response
+}
+
+fn rejected(api: &Api, rejection: &Rejection) -> HttpResponse {
+    let (reason, errors) = match &rejection.reason {
+        RejectReason::Unreadable => ("unreadable", Vec::new()),
+        RejectReason::TooLarge => ("too_large", Vec::new()),
+        RejectReason::Invalid(errors) => ("invalid", errors.clone()),
+    };
+    let owner = rejection.key.as_ref().map(SentKey::hash).and_then(|hash| {
+        api.ingest.directory().integration_of_key(&hash, api.ingest.now()).cloned()
+    });
+    match owner {
+        Some(integration) => note(api, rejection.api, &integration, reason, errors),
+        None => api.metrics.event_rejected(rejection.api.as_str(), reason),
+    }
+    let mut response = emitter_response(Reply::to_rejected(&rejection.reason));
+    if rejection.reason == RejectReason::TooLarge {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    response
+}
+
+/// Counts a rejection and keeps it where the owner of the integration looks.
+fn note(
+    api: &Api,
+    version: event::Api,
+    integration: &Integration,
+    reason: &'static str,
+    errors: Vec<String>,
+) {
+    api.metrics.event_rejected(version.as_str(), reason);
+    let note = RejectionNote { at: api.ingest.now(), api: version.as_str(), reason, errors };
+    api.rejections.note(integration.id, &integration.name, note);
+}

@@ -1,0 +1,115 @@
+//! HTTP in: emitters, the JSON API, operations.
+//!
+//! Handlers decode, call, render. What they write they write through [`Ingest`]; what they read
+//! they read from the store. [`routes`] is the one route table, used by the server and by tests.
+
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod inbound;
+pub mod middleware;
+pub mod operations;
+pub mod rejections;
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::{
+    domain::id::IntegrationId,
+    ingest::{Ingest, committer::DatabaseHealth},
+    store::Store,
+    telemetry::metrics::Metrics,
+};
+
+/// Largest body of a call of the JSON API, in bytes: a service with some hundred rules.
+pub const API_BODY_BYTES: usize = 1024 * 1024;
+
+/// What handlers work with.
+#[derive(Debug)]
+pub struct Api {
+    pub ingest: Ingest,
+    pub store: Arc<dyn Store>,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<DatabaseHealth>,
+    pub rejections: Rejections,
+    pub limits: Limits,
+    /// Base of the links shown, without a slash at the end.
+    pub base_url: String,
+    pub phase: Arc<Phase>,
+}
+
+pub use rejections::Rejections;
+
+/// Bounds on what emitters may send.
+#[derive(Debug)]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub body_timeout: Duration,
+    /// Per integration; `None`: unlimited.
+    pub rate: Option<DefaultKeyedRateLimiter<IntegrationId>>,
+}
+
+impl Limits {
+    pub fn new(
+        body_bytes: usize,
+        body_timeout: Duration,
+        events_per_minute: Option<NonZeroU32>,
+    ) -> Self {
+        // Only known integrations get a state, so their number bounds the memory.
+        let rate = events_per_minute.map(|n| RateLimiter::keyed(Quota::per_minute(n)));
+        Self { body_bytes, body_timeout, rate }
+    }
+}
+
+/// How far the gateway is on its way out.
+#[derive(Debug, Default)]
+pub struct Phase(AtomicU8);
+
+impl Phase {
+    /// Not ready for new traffic, which is still served.
+    pub fn leave(&self) {
+        self.0.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// What still comes in on open connections is turned away.
+    pub fn drain(&self) {
+        self.0.fetch_max(2, Ordering::Relaxed);
+    }
+}
+
+impl Api {
+    pub fn is_leaving(&self) -> bool {
+        self.phase.0.load(Ordering::Relaxed) >= 1
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.phase.0.load(Ordering::Relaxed) >= 2
+    }
+}
+
+/// The whole route table; `with_metrics` unless they have a listener of their own.
+pub fn routes(config: &mut web::ServiceConfig, with_metrics: bool) {
+    inbound::routes(config);
+    operations::health_routes(config);
+    if with_metrics {
+        operations::metrics_routes(config);
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// Nothing is at this path: in the words of the API below `/api`, else in an emitter's.
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    if request.path().starts_with("/api/") {
+        return error::ApiError::NotFound("resource").error_response();
+    }
+    inbound::not_found()
+}
