@@ -80,7 +80,7 @@ impl<'f> AlertScan<'f> {
                     .push(" CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq")
             }
             Source::Tail { .. } => sql.push(
-                " FROM contents t CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq",
+                " FROM contents t NOT INDEXED CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq",
             ),
         };
         if needs_content(self.filter) || !self.tests().is_empty() {

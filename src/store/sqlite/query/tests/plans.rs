@@ -36,10 +36,7 @@ async fn lists_of_alerts_look_at_what_their_source_has() {
     bench.index().await;
 
     for (source, index) in [
-        (
-            Source::Open(1),
-            "USING INDEX alerts_open_service (service_seq=? AND rowid>? AND rowid<?)",
-        ),
+        (Source::Open(1), "USING INDEX alerts_open_service (service_seq=? AND seq>? AND seq<?)"),
         (Source::Incident(1), "USING INDEX alerts_incident (incident_seq=?"),
         (Source::Texts(vec![1, 2]), "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"),
         (Source::Tail { watermark: 3 }, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
