@@ -14,6 +14,8 @@ pub mod incidents;
 pub mod middleware;
 pub mod operations;
 pub mod params;
+#[cfg(test)]
+mod reading_tests;
 pub mod rejections;
 pub mod render;
 
