@@ -4,6 +4,7 @@ mod bulk;
 mod configuration;
 mod lock;
 mod maintenance;
+mod query;
 mod rows;
 mod statements;
 mod unit;
