@@ -76,7 +76,13 @@ impl Client {
     }
 
     /// Calls the JSON API as admin; an empty answer is null.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        status: u16,
+    ) -> Value {
         let mut request = Request::new(method, &format!("/api/v1{path}")).bearer(ADMIN);
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body.to_string());
@@ -131,7 +137,10 @@ impl Metrics {
     #[track_caller]
     pub(crate) fn expect(&self, series: &str, value: u32) {
         let (found, wanted) = (self.value(series), f64::from(value));
-        assert!((found - wanted).abs() < f64::EPSILON, "{series} is {found}, not {wanted}: {self:#?}");
+        assert!(
+            (found - wanted).abs() < f64::EPSILON,
+            "{series} is {found}, not {wanted}: {self:#?}"
+        );
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -289,7 +298,11 @@ impl Process {
     }
 
     /// As [`Process::start`], through a shell command that has to `exec "$0"`.
-    pub(crate) async fn start_in_shell(place: &Path, script: &str, environment: Environment<'_>) -> Self {
+    pub(crate) async fn start_in_shell(
+        place: &Path,
+        script: &str,
+        environment: Environment<'_>,
+    ) -> Self {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_dutygate")]);
         set_up(&mut command, place, environment);

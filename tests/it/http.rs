@@ -7,7 +7,10 @@ use std::{fmt, io, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
     net::{TcpStream, UnixStream},
 };
 
@@ -192,7 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the request whole and reads its answer.
     pub(crate) async fn send(&mut self, request: &Request) -> Answer {
         let sent = self.try_send(request).await;
-        sent.unwrap_or_else(|error| panic!("no answer to {} {}: {error}", request.method, request.target))
+        sent.unwrap_or_else(|error| {
+            panic!("no answer to {} {}: {error}", request.method, request.target)
+        })
     }
 
     pub(crate) async fn try_send(&mut self, request: &Request) -> io::Result<Answer> {

@@ -77,7 +77,8 @@ async fn metrics_count_what_was_received() {
     metrics.expect(&received("v1", "trigger", "opened"), 1);
     metrics.expect(&received("change", "change", "stored"), 1);
     metrics.expect("dutygate_event_commit_duration_seconds_count", 10);
-    let answered = r#"dutygate_http_requests_total{method="POST",route="/v2/enqueue",status="202"}"#;
+    let answered =
+        r#"dutygate_http_requests_total{method="POST",route="/v2/enqueue",status="202"}"#;
     metrics.expect(answered, 8);
     metrics.expect("dutygate_database_writable", 1);
     assert!(metrics.value("dutygate_database_size_bytes") > 4096.0);

@@ -162,7 +162,8 @@ async fn every_path_speaks_what_it_says_with_and_without_slashes() {
 async fn a_key_in_the_url_may_be_percent_encoded() {
     let gateway = TestGateway::start().await;
     let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let event = r#"{"event_action":"trigger","payload":{"summary":"s","source":"x","severity":"info"}}"#;
+    let event =
+        r#"{"event_action":"trigger","payload":{"summary":"s","source":"x","severity":"info"}}"#;
 
     for target in [
         format!("/event/push/alert/pagerduty?integration_key={encoded}"),
@@ -264,8 +265,8 @@ async fn a_bomb_is_refused_at_once_and_costs_no_memory() {
     for _ in 0..400 {
         encoder.write_all(&zeros).unwrap();
     }
-    let bomb = Request::post("/v2/enqueue", encoder.finish().unwrap())
-        .header("Content-Encoding", "gzip");
+    let bomb =
+        Request::post("/v2/enqueue", encoder.finish().unwrap()).header("Content-Encoding", "gzip");
     gateway.post("/v2/enqueue", event(), 202).await;
     let before = peak_memory_kib(gateway.id());
     let started = Instant::now();
