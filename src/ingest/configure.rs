@@ -275,6 +275,11 @@ pub(super) fn plan(
         ConfigRequest::RevokeToken { id } => {
             let old = directory.tokens().find(|token| token.id == id);
             let old = old.ok_or(Refused::NotFound("token"))?;
+            let admins = || directory.tokens().filter(|token| token.role == Role::Admin);
+            if old.role == Role::Admin && admins().count() == 1 {
+                let what = "it is the last token with the role admin; make another one first";
+                return Err(ConfigureError::Conflict(what.to_owned()));
+            }
             let audit = audit("revoke", "token", id.uuid(), &old.name, json!({"role": old.role}));
             Ok(plain(Configuration::RevokeToken(id), audit))
         }

@@ -26,7 +26,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
+use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit, audit::AuditRow};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
     routing::Directory,
@@ -304,13 +304,16 @@ impl Store for SqliteStore {
         maintenance::open_counts(&mut connection).await
     }
 
+    async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        configuration::audit(&self.readers, before, limit).await
+    }
+
+    async fn audit_count(&self) -> Result<u64, StoreError> {
+        configuration::audit_count(&self.readers).await
+    }
+
     async fn size_bytes(&self) -> Result<u64, StoreError> {
-        let size = |suffix: &str| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(suffix);
-            std::fs::metadata(name).map_or(0, |meta| meta.len())
-        };
-        Ok(size("") + size("-wal") + size("-shm"))
+        Ok(maintenance::size_bytes(&self.path))
     }
 
     async fn close(&self) {

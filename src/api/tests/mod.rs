@@ -1,0 +1,1 @@
+//! Calls of the API, in process, over a real temporary database.
