@@ -311,7 +311,7 @@ async fn delete(
     post, path = "/api/v1/integrations/{id}/rotate", tag = "integrations",
     operation_id = "rotate_integration_key",
     params(("id" = String, Path, description = "Id or name")),
-    request_body(content = RotateInput),
+    request_body(content = Option<RotateInput>),
     responses((status = 200, description = "With the new `key` and `url`", body = IntegrationView, headers(
         ("ETag" = String, description = "Its new version"),
     ))),
@@ -438,7 +438,7 @@ fn written(answer: ConfigAnswer) -> Result<(Arc<Integration>, Option<RoutingKey>
 
 /// A key of the sender's own, so that keys from PagerDuty can be kept.
 fn given_key(members: &mut Members) -> Option<RoutingKey> {
-    let Some(value) = members.take("key") else { return None };
+    let value = members.take("key")?;
     let parsed = match value.as_str().map(RoutingKey::parse) {
         Some(Ok(key)) => return Some(key),
         Some(Err(error)) => error.to_string(),

@@ -13,7 +13,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         self, ContentBuilder, Ref, RefOr, ResponseBuilder,
-        path::Operation,
+        path::{Operation, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -117,12 +117,9 @@ impl Modify for Common {
                 continue;
             }
             let by_id = path.contains('{');
-            for operation in
-                [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
-            {
-                if let Some(operation) = operation {
-                    common(operation, by_id);
-                }
+            let calls = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+            for operation in calls.into_iter().flatten() {
+                common(operation, by_id);
             }
         }
     }
@@ -138,7 +135,11 @@ fn common(operation: &mut Operation, by_id: bool) {
             .content("application/problem+json", content)
             .build()
     };
-    let takes_input = operation.request_body.is_some() || operation.parameters.is_some();
+    let takes_body = operation.request_body.is_some();
+    let takes_query = operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    });
     let mut usual = vec![
         ("401", "There is no token, or it is unknown or revoked"),
         ("403", "The token's role does not allow this"),
@@ -147,7 +148,11 @@ fn common(operation: &mut Operation, by_id: bool) {
             "The database or the gateway cannot do it now; `Retry-After` says when to come back",
         ),
     ];
-    if takes_input {
+    if takes_body {
+        usual.push(("408", "The body did not arrive in time"));
+        usual.push(("413", "The body is larger than 1 MiB"));
+    }
+    if takes_body || takes_query {
         usual.push(("400", "Something in the request is wrong; `errors` says all of it"));
     }
     if by_id {

@@ -60,7 +60,7 @@ pub struct ServiceInput {
 }))]
 pub struct GroupingRule {
     /// Alertmanager's matchers: a list is AND, a list of lists is OR. None: every alert.
-    #[schema(value_type = Option<Vec<Object>>, nullable = false)]
+    #[schema(value_type = Option<Vec<Matchers>>, nullable = false)]
     pub r#match: Option<Value>,
     /// One to ten fields that have to agree (`summary`, `source`, `severity`, `component`, `group`,
     /// `class`, `dedup_key`, `client`, `integration`, `label.…`, `details.…`), or `"time"`: nothing
@@ -86,6 +86,15 @@ pub struct GroupingRule {
     /// A full incident is followed by a new one.
     #[schema(minimum = 1, maximum = 100_000, default = 5000, nullable = false)]
     pub max_alerts: Option<u32>,
+}
+
+/// One matcher, or several that must all hold: `name="v"`, `!=`, `=~`, `!~`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Matchers {
+    #[schema(example = "class=\"disk\"")]
+    One(String),
+    All(Vec<String>),
 }
 
 /// Fields, or `"time"`.
