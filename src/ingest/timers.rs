@@ -3,7 +3,10 @@
 //! Each is a plain loop that sends commands to the committer, like everybody else who wants
 //! something written, and leaves room for events between one bounded step and the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +21,7 @@ use crate::{
 const TICK_EVERY: Duration = Duration::from_millis(500);
 /// How far behind the full-text index may be; a search looks through the rest itself.
 const INDEX_EVERY: Duration = Duration::from_millis(500);
-const PURGE_EVERY: Duration = Duration::from_secs(60);
+const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps of a purge, so that it takes a small share of the writer.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -42,9 +45,14 @@ pub async fn tick(ingest: Ingest, stop: CancellationToken) {
 /// Keeps the full-text index close behind what was committed.
 pub async fn index(ingest: Ingest, stop: CancellationToken) {
     while pause(INDEX_EVERY, &stop).await {
-        while ingest.maintain(Maintenance::IndexTexts).await.is_ok_and(|done| done.more)
-            && !stop.is_cancelled()
-        {}
+        loop {
+            let started = Instant::now();
+            let more = ingest.maintain(Maintenance::IndexTexts).await.is_ok_and(|done| done.more);
+            // Half of the time at most: events go before their index.
+            if !more || !pause(started.elapsed(), &stop).await {
+                break;
+            }
+        }
     }
 }
 

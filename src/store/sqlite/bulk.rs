@@ -4,7 +4,7 @@
 //! one statement a table. Their texts come in a few fixed sizes, so that they stay prepared; rows
 //! that a size has too many are filled with NULL, which every statement here passes over.
 
-use std::{fmt::Write, sync::OnceLock};
+use std::sync::OnceLock;
 
 use sqlx::{
     Arguments, Encode, Sqlite, SqliteConnection, Type,
@@ -55,10 +55,10 @@ impl Bulk {
             let mut sql = String::from(self.head);
             for row in 0..SIZES[at] {
                 sql.push_str(if row == 0 { "VALUES (" } else { ",(" });
+                // Without numbers: sqlx asks SQLite for the name of each parameter, and with
+                // numbers SQLite looks through all of them to answer.
                 for column in 0..self.columns {
-                    let comma = if column == 0 { "" } else { "," };
-                    let number = row * self.columns + column + 1;
-                    write!(sql, "{comma}?{number}").expect("a String takes everything");
+                    sql.push_str(if column == 0 { "?" } else { ",?" });
                 }
                 sql.push(')');
             }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Texts indexed in one step: about 10 ms of the writer.
-const INDEX_STEP: i64 = 1000;
+const INDEX_STEP: i64 = 250;
 
 /// Texts in one slice of the full-text index. A search visits slices newest first and stops when it
 /// has enough; inside one it cannot stop, so a slice bounds what a word of one letter costs.

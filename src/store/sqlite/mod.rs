@@ -129,7 +129,7 @@ impl SqliteStore {
                 path.display()
             ))
         })?;
-        let options = SqliteConnectOptions::new()
+        let writer_options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -139,9 +139,7 @@ impl SqliteStore {
             .busy_timeout(Duration::from_secs(5))
             .pragma("journal_size_limit", "67108864")
             .pragma("temp_store", "memory")
-            .disable_statement_logging();
-        let writer_options = options
-            .clone()
+            .disable_statement_logging()
             .pragma("cache_size", "-65536")
             .pragma("wal_autocheckpoint", "4000")
             .statement_cache_capacity(400)
@@ -155,7 +153,7 @@ impl SqliteStore {
             .max_connections(READERS)
             .min_connections(1)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options.read_only(true).pragma("cache_size", "-16384"))
+            .connect_with(reader_options(&path))
             .await
             .map_err(|error| open_error(&path, &error))?;
         let names = read_names(&mut connection).await?;
@@ -325,6 +323,16 @@ impl Store for SqliteStore {
             tracing::warn!(%error, "the database was not closed cleanly; the next start recovers it");
         }
     }
+}
+
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("cache_size", "-16384")
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
 }
 
 /// Sorts an error by what can be done about it.
