@@ -21,6 +21,11 @@ pub(super) const METRICS: &[Call] = &[Call::get("/metrics", || web::to(metrics))
 #[openapi(paths(livez, readyz, metrics))]
 pub(super) struct Documented;
 
+/// Adds `/livez` and `/readyz`.
+pub fn health_routes(config: &mut web::ServiceConfig) {
+    table::mount(config, HEALTH);
+}
+
 /// Adds `/metrics`.
 pub fn metrics_routes(config: &mut web::ServiceConfig) {
     table::mount(config, METRICS);
