@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, integrations, operations, page, services, table::Call, tokens};
+use super::{Api, audit, integrations, operations, page, services, table::Call, tokens};
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
 
@@ -84,8 +84,11 @@ pub fn document() -> openapi::OpenApi {
 
 /// The description as text, as the file `openapi.json` has it.
 pub fn openapi_json() -> String {
-    let json = document().to_pretty_json().expect("it consists of texts and numbers");
-    json + "\n"
+    rendered(&document())
+}
+
+fn rendered(document: &openapi::OpenApi) -> String {
+    document.to_pretty_json().expect("it consists of texts and numbers") + "\n"
 }
 
 /// Show this description
@@ -93,10 +96,17 @@ pub fn openapi_json() -> String {
     get, path = "/api/openapi.json", tag = "operations", operation_id = "get_openapi",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
 )]
-async fn serve() -> HttpResponse {
+async fn serve(api: web::Data<Api>) -> HttpResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
-    let text = TEXT.get_or_init(openapi_json).as_str();
-    HttpResponse::Ok().content_type("application/json").body(text)
+    let text = TEXT.get_or_init(|| {
+        let mut document = document();
+        // Where a proxy serves the gateway below a path, so that calls made from it arrive.
+        if let [server] = document.servers.as_deref_mut().unwrap_or_default() {
+            server.url = format!("{}/", api.path_prefix());
+        }
+        rendered(&document)
+    });
+    HttpResponse::Ok().content_type("application/json").body(text.as_str())
 }
 
 /// What all calls of the JSON API have in common.

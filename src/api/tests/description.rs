@@ -109,7 +109,8 @@ async fn the_description_is_served_without_a_token() {
     let answer = gateway.request(Method::GET, "/api/openapi.json", &[], "").await;
 
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
-    assert_eq!(answer.text, openapi_json());
+    let here = openapi_json().replace("\"url\": \"/\"", "\"url\": \"/duty/\"");
+    assert_eq!(answer.text, here);
     assert_eq!(answer.json()["openapi"], "3.1.0");
     assert_eq!(answer.json()["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }
