@@ -9,6 +9,9 @@ mod rows;
 mod statements;
 mod unit;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
