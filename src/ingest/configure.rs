@@ -19,7 +19,7 @@ use crate::domain::{
 /// What a token begins with, so that one in the wrong place is recognised.
 pub const TOKEN_PREFIX: &str = "dg_";
 
-/// The service and the integration made on first start; neither can be deleted.
+/// The service and the integration made on first start. The service stays and keeps its name.
 pub const DEFAULT_NAME: &str = "default";
 
 /// What somebody wants changed. Fields are validated in form; names may still be taken.

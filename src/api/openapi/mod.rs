@@ -136,6 +136,13 @@ impl Modify for Common {
 }
 
 fn common(operation: &mut Operation, by_id: bool) {
+    // A handler called `list` is `list_alerts` here: the names of calls are unique.
+    if let (Some(id), Some([tag])) = (&mut operation.operation_id, operation.tags.as_deref())
+        && !id.contains(tag.trim_end_matches('s'))
+    {
+        id.push('_');
+        id.push_str(tag);
+    }
     operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, [])]);
     let problem = |description: &str| {
         let schema = Ref::from_schema_name("Problem");
