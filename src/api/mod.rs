@@ -3,12 +3,16 @@
 //! Handlers decode, call, render. What they write they write through [`Ingest`]; what they read
 //! they read from the store. [`routes`] is the one route table, used by the server and by tests.
 
+pub mod alerts;
 mod audit;
 pub mod auth;
 pub mod body;
+pub mod changes;
 pub mod error;
 mod etag;
+pub mod events;
 pub mod inbound;
+pub mod incidents;
 mod integrations;
 mod listing;
 mod members;
@@ -16,7 +20,11 @@ pub mod middleware;
 pub mod openapi;
 pub mod operations;
 mod page;
+pub mod params;
+#[cfg(test)]
+mod reading_tests;
 pub mod rejections;
+pub mod render;
 mod services;
 pub mod table;
 #[cfg(test)]
@@ -118,7 +126,11 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 7] = [
+pub const TABLES: [&[table::Call]; 11] = [
+    alerts::CALLS,
+    incidents::CALLS,
+    events::CALLS,
+    changes::CALLS,
     services::CALLS,
     integrations::CALLS,
     tokens::CALLS,

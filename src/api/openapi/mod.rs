@@ -18,7 +18,10 @@ use utoipa::{
     },
 };
 
-use super::{Api, audit, integrations, operations, page, services, table::Call, tokens};
+use super::{
+    Api, alerts, audit, changes, events, incidents, integrations, operations, page, services,
+    table::Call, tokens,
+};
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
 
@@ -67,6 +70,10 @@ struct Base;
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
     let parts = [
+        alerts::Documented::openapi(),
+        incidents::Documented::openapi(),
+        events::Documented::openapi(),
+        changes::Documented::openapi(),
         services::Documented::openapi(),
         integrations::Documented::openapi(),
         tokens::Documented::openapi(),

@@ -5,6 +5,7 @@ mod configuration;
 mod errors;
 mod lock;
 mod maintenance;
+mod query;
 mod rows;
 mod statements;
 mod unit;
@@ -307,7 +308,11 @@ impl Store for SqliteStore {
         maintenance::open_counts(&mut connection).await
     }
 
-    async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+    async fn audit_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
         configuration::audit(&self.readers, before, limit).await
     }
 

@@ -242,3 +242,46 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("add counts", ADD_COUNTS.text(8)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::super::SqliteStore;
+
+    /// Tables and the aliases they have above. `v` and the like are the rows handed in.
+    const TABLES: [&str; 13] = [
+        "a",
+        "b",
+        "i",
+        "k",
+        "alerts",
+        "changes",
+        "contents",
+        "events",
+        "hourly_counts",
+        "incident_keys",
+        "incidents",
+        "integrations",
+        "timeline",
+    ];
+
+    #[tokio::test]
+    async fn no_statement_of_the_hot_path_scans_a_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = SqliteStore::open(&directory.path().join("test.db")).await.unwrap();
+
+        for (name, statement) in super::all() {
+            let explain = format!("EXPLAIN QUERY PLAN {statement}");
+            let rows = sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(store.readers()).await;
+            let plan: Vec<String> =
+                rows.unwrap().iter().map(|row| row.get::<String, _>("detail")).collect();
+            let scanned = plan
+                .iter()
+                .filter_map(|line| line.strip_prefix("SCAN "))
+                .find(|rest| TABLES.contains(&rest.split(' ').next().unwrap_or_default()));
+
+            assert_eq!(scanned, None, "{name}: {plan:#?}");
+        }
+    }
+}
