@@ -97,7 +97,7 @@ async fn list(
     let before = query.before.map(|id| AuditId::from_uuid(id).seq());
     let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
     // One more than asked for tells whether there is a next page.
-    let mut rows = api.store.audit(before, limit.saturating_add(1)).await?;
+    let mut rows = api.store.audit_before(before, limit.saturating_add(1)).await?;
     let total = if query.count { Some(api.store.audit_count().await?) } else { None };
     let more = rows.len() > query.limit;
     rows.truncate(query.limit);

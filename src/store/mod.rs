@@ -61,7 +61,11 @@ pub trait Store: Send + Sync + Debug {
     async fn open_counts(&self) -> Result<OpenCounts, StoreError>;
 
     /// The audit log, newest first: rows before the sequence number `before`, at most `limit`.
-    async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
+    async fn audit_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError>;
 
     /// How many rows the audit log has.
     async fn audit_count(&self) -> Result<u64, StoreError>;

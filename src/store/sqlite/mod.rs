@@ -307,7 +307,11 @@ impl Store for SqliteStore {
         maintenance::open_counts(&mut connection).await
     }
 
-    async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+    async fn audit_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
         configuration::audit(&self.readers, before, limit).await
     }
 
