@@ -2,7 +2,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
@@ -10,12 +9,16 @@ use super::{
     Api,
     auth::Admin,
     error::ApiError,
-    listing::{ListQuery, Listing},
+    params::Params,
+    render::{self, List},
     table::Call,
 };
 use crate::{
     domain::{id::AuditId, time::Timestamp},
-    store::audit::AuditRow,
+    store::query::{
+        Listed,
+        views::{AuditView, Raw},
+    },
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/v1/audit", || web::to(list))];
@@ -27,8 +30,7 @@ pub(super) struct Documented;
 
 /// One change of the configuration.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AuditEntry)]
-pub(super) struct AuditView {
+pub(super) struct AuditEntry {
     #[schema(value_type = String, format = Uuid)]
     id: AuditId,
     #[schema(value_type = String, format = DateTime)]
@@ -45,7 +47,7 @@ pub(super) struct AuditView {
     object: AuditObject,
     /// What changed. Never a secret.
     #[schema(value_type = Object)]
-    detail: Value,
+    detail: Raw,
 }
 
 /// What was changed; it may be gone by now.
@@ -58,9 +60,9 @@ pub(super) struct AuditObject {
     name: String,
 }
 
-impl From<AuditRow> for AuditView {
-    fn from(row: AuditRow) -> Self {
-        let AuditRow {
+impl From<AuditView> for AuditEntry {
+    fn from(row: AuditView) -> Self {
+        let AuditView {
             id,
             at,
             actor,
@@ -86,22 +88,15 @@ impl From<AuditRow> for AuditView {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("count" = Option<bool>, Query, description = "Adds `total`"),
     ),
-    responses((status = 200, description = "Newest first", body = Listing<AuditView>)),
+    responses((status = 200, description = "Newest first", body = List<AuditEntry>)),
 )]
 async fn list(
     _: Admin,
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = ListQuery::read(&request, &[])?;
-    let before = query.before.map(|id| AuditId::from_uuid(id).seq());
-    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
-    // One more than asked for tells whether there is a next page.
-    let mut rows = api.store.audit_before(before, limit.saturating_add(1)).await?;
-    let total = if query.count { Some(api.store.audit_count().await?) } else { None };
-    let more = rows.len() > query.limit;
-    rows.truncate(query.limit);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
-    let items: Vec<AuditView> = rows.into_iter().map(AuditView::from).collect();
-    Ok(HttpResponse::Ok().json(Listing { items, next_cursor, total }))
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    let Listed { items, next, total } = api.store.audit(asked.page).await?;
+    let items: Vec<AuditEntry> = items.into_iter().map(AuditEntry::from).collect();
+    Ok(render::list(&asked, Listed { items, next, total }))
 }

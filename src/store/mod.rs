@@ -3,15 +3,12 @@
 //! A batch is begun, loaded, saved and committed; between load and save the pure core decides.
 //! Nothing here decides anything about alerts. Reading for people is in [`query`].
 
-pub mod audit;
 pub mod query;
 pub mod sqlite;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-
-use audit::AuditRow;
 
 use crate::domain::{
     changes::{Changes, LoadKeys, Loaded},
@@ -59,16 +56,6 @@ pub trait Store: query::Reads + Send + Sync + Debug {
     /// Counts for the gauges at start: of open alerts by service and severity, and of open
     /// incidents by service and status.
     async fn open_counts(&self) -> Result<OpenCounts, StoreError>;
-
-    /// The audit log, newest first: rows before the sequence number `before`, at most `limit`.
-    async fn audit_before(
-        &self,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<AuditRow>, StoreError>;
-
-    /// How many rows the audit log has.
-    async fn audit_count(&self) -> Result<u64, StoreError>;
 
     /// Size of the database in bytes, files beside it included.
     async fn size_bytes(&self) -> Result<u64, StoreError>;

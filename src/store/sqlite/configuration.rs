@@ -1,12 +1,12 @@
 //! Services, integrations, keys, tokens: reading them all, and changing one.
 
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{AuditRow, StoreError, rows::Columns, store_error};
+use super::{StoreError, rows::Columns, store_error};
 use crate::domain::{
     configuration::{Audit, Configuration, Refused},
-    id::{AuditId, IntegrationId, ServiceId, TokenId},
+    id::{IntegrationId, ServiceId, TokenId},
     key::KeyHash,
     routing::{Directory, KeyEntry, Token},
     service::{Integration, IntegrationType, Role, Service, ServicePolicy},
@@ -421,44 +421,4 @@ async fn create_token(
     .execute(connection)
     .await;
     Ok(unless_taken(written, taken("token", &token.name))?.map(|_| ()))
-}
-
-pub(super) async fn audit(
-    readers: &SqlitePool,
-    before: Option<i64>,
-    limit: u32,
-) -> Result<Vec<AuditRow>, StoreError> {
-    let found = sqlx::query(
-        "SELECT id, at_ms, actor, address, action, object_kind, object_id, object_name, detail \
-         FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
-    )
-    .bind(before.unwrap_or(i64::MAX))
-    .bind(limit);
-    let mut rows = Vec::new();
-    for row in found.fetch_all(readers).await.map_err(store_error)? {
-        let mut c = Columns::of(&row, "audit");
-        rows.push(AuditRow {
-            id: AuditId::from_uuid(c.read::<Uuid>("id")?),
-            at: c.time("at_ms")?,
-            actor: c.read("actor")?,
-            address: c.read("address")?,
-            action: c.read("action")?,
-            object_kind: c.read("object_kind")?,
-            object_id: c.read("object_id")?,
-            object_name: c.read("object_name")?,
-            detail: {
-                let detail: &str = c.read("detail")?;
-                serde_json::from_str(detail).map_err(|e| c.corrupt("detail", e.to_string()))?
-            },
-        });
-    }
-    Ok(rows)
-}
-
-pub(super) async fn audit_count(readers: &SqlitePool) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM audit")
-        .fetch_one(readers)
-        .await
-        .map_err(store_error)?;
-    Ok(count.unsigned_abs())
 }

@@ -32,7 +32,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use self::errors::{open_error, store_error};
-use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit, audit::AuditRow};
+use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
     routing::Directory,
@@ -306,18 +306,6 @@ impl Store for SqliteStore {
     async fn open_counts(&self) -> Result<OpenCounts, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         maintenance::open_counts(&mut connection).await
-    }
-
-    async fn audit_before(
-        &self,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<AuditRow>, StoreError> {
-        configuration::audit(&self.readers, before, limit).await
-    }
-
-    async fn audit_count(&self) -> Result<u64, StoreError> {
-        configuration::audit_count(&self.readers).await
     }
 
     async fn size_bytes(&self) -> Result<u64, StoreError> {
