@@ -3,13 +3,21 @@
 //! Handlers decode, call, render. What they write they write through [`Ingest`]; what they read
 //! they read from the store. [`routes`] is the one route table, used by the server and by tests.
 
+pub mod alerts;
 pub mod auth;
 pub mod body;
+pub mod changes;
 pub mod error;
+pub mod events;
 pub mod inbound;
+pub mod incidents;
 pub mod middleware;
 pub mod operations;
+pub mod params;
+#[cfg(test)]
+mod reading_tests;
 pub mod rejections;
+pub mod render;
 
 use std::{
     num::NonZeroU32,
@@ -99,6 +107,10 @@ impl Api {
 /// The whole route table; `with_metrics` unless they have a listener of their own.
 pub fn routes(config: &mut web::ServiceConfig, with_metrics: bool) {
     inbound::routes(config);
+    alerts::routes(config);
+    incidents::routes(config);
+    events::routes(config);
+    changes::routes(config);
     operations::health_routes(config);
     if with_metrics {
         operations::metrics_routes(config);

@@ -35,9 +35,9 @@ pub enum StoreError {
     Unusable(String),
 }
 
-/// The one database of a gateway.
+/// The one database of a gateway. Reading for people is [`query::Reads`].
 #[async_trait]
-pub trait Store: Send + Sync + Debug {
+pub trait Store: query::Reads + Send + Sync + Debug {
     /// Starts the transaction of a batch. On SQLite there is one at a time.
     async fn begin(&self) -> Result<Box<dyn Unit>, StoreError>;
 

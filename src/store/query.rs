@@ -1,1 +1,191 @@
 //! Reading for people: filtered lists, single things, timelines.
+//!
+//! Everything is listed newest first by the row's number, which is the order of time and never
+//! changes, so a place in a list stays where it is while rows are added. How a list is found is the
+//! business of each database; that it is exact is checked on the rows themselves.
+
+pub mod views;
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::{
+    alert::Status,
+    event::{Action, Api, Disposition, Severity},
+    id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
+    matcher::Matcher,
+    search::Query,
+    time::Timestamp,
+};
+use views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView};
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Most items, at least one.
+    pub limit: usize,
+    /// Only rows with a lower number: where the page before ended.
+    pub before: Option<i64>,
+    /// The number of all items, whatever the page, is wanted too.
+    pub count: bool,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// Where the next page begins. A page may be short, or empty, and still have a next one: when
+    /// what was asked for is rare and looking for it took long.
+    pub next: Option<i64>,
+    /// The exact number of all items, if it was asked for; `None` also if counting took too long.
+    pub total: Option<u64>,
+}
+
+/// An incident by its id or its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncidentRef {
+    Id(IncidentId),
+    Number(i64),
+}
+
+impl IncidentRef {
+    /// Reads a UUID or a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.parse::<i64>() {
+            Ok(number) if number > 0 => Some(Self::Number(number)),
+            Ok(_) => None,
+            Err(_) => IncidentId::parse(text).map(Self::Id),
+        }
+    }
+
+    /// The number of its row.
+    pub fn seq(self) -> i64 {
+        match self {
+            Self::Id(id) => id.seq(),
+            Self::Number(number) => number,
+        }
+    }
+}
+
+/// The text of which field has to be equal to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextField {
+    DedupKey,
+    Source,
+    Component,
+    Group,
+    Class,
+}
+
+/// What an alert has to be. Within one member one value has to fit, and all members have to; an
+/// empty member fits everything.
+#[derive(Clone, Debug, Default)]
+pub struct AlertFilter {
+    pub status: Vec<Status>,
+    pub severity: Vec<Severity>,
+    pub services: Vec<ServiceId>,
+    pub integrations: Vec<IntegrationId>,
+    pub texts: Vec<(TextField, Vec<String>)>,
+    /// Nothing suppresses alerts yet: `true` fits none.
+    pub suppressed: Option<bool>,
+    pub incidents: Vec<IncidentRef>,
+    /// All of them have to hold.
+    pub matchers: Vec<Matcher>,
+    pub q: Vec<Query>,
+    /// Of the first event; inclusive.
+    pub since: Option<Timestamp>,
+    /// Exclusive.
+    pub until: Option<Timestamp>,
+}
+
+/// What an incident has to be: `own` is its own state, `alert` has to be true of one of its alerts
+/// as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct IncidentFilter {
+    pub status: Vec<Status>,
+    pub severity: Vec<Severity>,
+    pub services: Vec<ServiceId>,
+    pub incidents: Vec<IncidentRef>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Status, severity, services, incidents and times in here stay empty.
+    pub alert: AlertFilter,
+}
+
+/// What an event has to be.
+///
+/// Severity and texts are those of what the event itself said; an acknowledge or resolve says
+/// nothing, and has those that its alert has now. Status and incident are those of its alert now.
+/// Service, integration and dedup key are the event's own. An event that found no alert has no
+/// texts, but its dedup key is looked at all the same.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub event: AlertFilter,
+    pub action: Vec<Action>,
+    pub api: Vec<Api>,
+    pub disposition: Vec<Disposition>,
+    pub alerts: Vec<AlertId>,
+}
+
+/// What a change event has to be.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeFilter {
+    pub services: Vec<ServiceId>,
+    pub integrations: Vec<IntegrationId>,
+    pub source: Vec<String>,
+    pub q: Vec<Query>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// Reads what is committed. "Not found" is `None`, also for an id that was never ours.
+#[async_trait]
+pub trait Reads: Send + Sync {
+    /// Services that have, or had when they were deleted, this name or id.
+    async fn services_called(&self, name_or_id: &str) -> Result<Vec<ServiceId>, StoreError>;
+    /// As [`Reads::services_called`].
+    async fn integrations_called(&self, name_or_id: &str)
+    -> Result<Vec<IntegrationId>, StoreError>;
+
+    async fn alerts(
+        &self,
+        filter: &AlertFilter,
+        page: Page,
+    ) -> Result<Listed<AlertView>, StoreError>;
+    async fn alert(&self, id: AlertId) -> Result<Option<AlertView>, StoreError>;
+    async fn alert_timeline(
+        &self,
+        id: AlertId,
+        page: Page,
+    ) -> Result<Listed<TimelineView>, StoreError>;
+
+    async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        page: Page,
+    ) -> Result<Listed<IncidentView>, StoreError>;
+    async fn incident(&self, incident: IncidentRef) -> Result<Option<IncidentView>, StoreError>;
+    async fn incident_timeline(
+        &self,
+        id: IncidentId,
+        page: Page,
+    ) -> Result<Listed<TimelineView>, StoreError>;
+    /// Change events of the incident's service in the hour before it began, newest first.
+    async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError>;
+
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        page: Page,
+    ) -> Result<Listed<EventView>, StoreError>;
+    async fn event(&self, id: EventId) -> Result<Option<EventView>, StoreError>;
+
+    async fn changes(
+        &self,
+        filter: &ChangeFilter,
+        page: Page,
+    ) -> Result<Listed<ChangeView>, StoreError>;
+    async fn change(&self, id: ChangeId) -> Result<Option<ChangeView>, StoreError>;
+
+    async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError>;
+}

@@ -174,10 +174,14 @@ pub(super) enum Log {
 impl Log {
     const fn bounds(self) -> &'static str {
         match self {
-            Self::Events => "SELECT min(seq), max(seq) FROM events",
-            Self::Alerts => "SELECT min(seq), max(seq) FROM alerts",
-            Self::Incidents => "SELECT min(seq), max(seq) FROM incidents",
-            Self::Changes => "SELECT min(seq), max(seq) FROM changes",
+            Self::Events => "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)",
+            Self::Alerts => "SELECT (SELECT min(seq) FROM alerts), (SELECT max(seq) FROM alerts)",
+            Self::Incidents => {
+                "SELECT (SELECT min(seq) FROM incidents), (SELECT max(seq) FROM incidents)"
+            }
+            Self::Changes => {
+                "SELECT (SELECT min(seq) FROM changes), (SELECT max(seq) FROM changes)"
+            }
         }
     }
 
@@ -199,6 +203,17 @@ impl Log {
     }
 }
 
+/// The number of the first row, and one past that of the last; the same twice if there is none.
+pub(super) async fn bounds(
+    connection: &mut SqliteConnection,
+    log: Log,
+) -> Result<(i64, i64), StoreError> {
+    let bounds: (Option<i64>, Option<i64>) =
+        sqlx::query_as(log.bounds()).fetch_one(connection).await.map_err(store_error)?;
+    let (Some(first), Some(last)) = bounds else { return Ok((0, 0)) };
+    Ok((first, last + 1))
+}
+
 /// The number of the first row at or after a time, by halving: rows lie in the order of their time,
 /// so none of these tables needs an index on it. One past the last row if all are earlier.
 pub(super) async fn first_at(
@@ -206,10 +221,7 @@ pub(super) async fn first_at(
     log: Log,
     time: Timestamp,
 ) -> Result<i64, StoreError> {
-    let bounds: (Option<i64>, Option<i64>) =
-        sqlx::query_as(log.bounds()).fetch_one(&mut *connection).await.map_err(store_error)?;
-    let (Some(mut low), Some(last)) = bounds else { return Ok(0) };
-    let mut high = last + 1;
+    let (mut low, mut high) = bounds(connection, log).await?;
     while low < high {
         let middle = low + (high - low) / 2;
         let found: Option<(i64, i64)> = sqlx::query_as(log.at_or_after())

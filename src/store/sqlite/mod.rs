@@ -4,9 +4,13 @@ mod bulk;
 mod configuration;
 mod lock;
 mod maintenance;
+mod query;
 mod rows;
 mod statements;
 mod unit;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

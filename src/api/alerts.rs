@@ -1,0 +1,199 @@
+//! Alerts: lists, one, its events and timeline, and what people do to it.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use utoipa::IntoParams;
+
+use super::{
+    Api,
+    auth::{Responder, Viewer},
+    error::ApiError,
+    params::{FILTERS, Params},
+    render::{self, List, only},
+};
+use crate::{
+    domain::{
+        changes::{Target, Verb},
+        id::AlertId,
+    },
+    store::query::{
+        EventFilter,
+        views::{AlertView, EventView, TimelineView},
+    },
+};
+
+/// Adds the routes of alerts.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(only("/api/v1/alerts", "GET", web::get().to(list)))
+        .service(only("/api/v1/alerts/{id}", "GET", web::get().to(read)))
+        .service(only("/api/v1/alerts/{id}/events", "GET", web::get().to(events)))
+        .service(only("/api/v1/alerts/{id}/timeline", "GET", web::get().to(timeline)))
+        .service(only("/api/v1/alerts/{id}/acknowledge", "POST", web::post().to(acknowledge)))
+        .service(only("/api/v1/alerts/{id}/resolve", "POST", web::post().to(resolve)));
+}
+
+/// What every list takes.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageParameters {
+    /// Items on the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before; filters have to be the same.
+    pub cursor: Option<String>,
+    /// `true`: the answer has the exact `total`.
+    pub count: Option<bool>,
+}
+
+/// What lists of alerts, incidents and events filter by. Values of one name are alternatives, and
+/// all names have to fit; only `match` has to hold for each of its values.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FilterParameters {
+    /// `triggered`, `acknowledged` or `resolved`.
+    pub status: Option<Vec<String>>,
+    /// `info`, `warning`, `error` or `critical`.
+    pub severity: Option<Vec<String>>,
+    /// Name or id; also of one that was deleted.
+    pub service: Option<Vec<String>>,
+    /// Name or id; also of one that was deleted.
+    pub integration: Option<Vec<String>>,
+    pub dedup_key: Option<Vec<String>>,
+    pub source: Option<Vec<String>>,
+    pub component: Option<Vec<String>>,
+    pub group: Option<Vec<String>>,
+    pub class: Option<Vec<String>>,
+    /// `true` or `false`.
+    pub suppressed: Option<Vec<bool>>,
+    /// Id or number.
+    pub incident: Option<Vec<String>>,
+    /// A matcher such as `class=~"disk|cpu"`.
+    #[param(rename = "match")]
+    pub matchers: Option<Vec<String>>,
+    /// Words, each the beginning of one in summary, source, component, group, class or dedup key.
+    pub q: Option<Vec<String>>,
+    /// RFC 3339, inclusive.
+    pub since: Option<String>,
+    /// RFC 3339, exclusive.
+    pub until: Option<String>,
+    /// Number of the incident.
+    pub number: Option<Vec<i64>>,
+}
+
+/// Alerts, newest first. Without filters also those that are resolved.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts",
+    params(FilterParameters, PageParameters),
+    responses((status = 200, description = "Alerts", body = List<AlertView>),
+        (status = 400, description = "A parameter is wrong or unknown")))]
+pub async fn list(
+    _: Viewer,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of_list(request.path(), request.query_string(), &[&FILTERS]);
+    let filter = params.alert_filter(&*api.store).await?;
+    let asked = params.page()?;
+    Ok(render::list(&asked, api.store.alerts(&filter, asked.page).await?))
+}
+
+/// One alert.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts",
+    params(("id" = String, Path, description = "Id of the alert")),
+    responses((status = 200, description = "The alert", body = AlertView),
+        (status = 404, description = "There is no such alert")))]
+pub async fn read(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    show(&request, &api, parse(&id)?).await
+}
+
+/// The events of an alert, newest first.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}/events", tag = "alerts",
+    params(("id" = String, Path, description = "Id of the alert"), PageParameters),
+    responses((status = 200, description = "Events", body = List<EventView>),
+        (status = 404, description = "There is no such alert")))]
+pub async fn events(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let id = existing(&api, &id).await?;
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    let filter = EventFilter { alerts: vec![id], ..EventFilter::default() };
+    Ok(render::list(&asked, api.store.events(&filter, asked.page).await?))
+}
+
+/// What happened to an alert, newest first.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}/timeline", tag = "alerts",
+    params(("id" = String, Path, description = "Id of the alert"), PageParameters),
+    responses((status = 200, description = "Entries", body = List<TimelineView>),
+        (status = 404, description = "There is no such alert")))]
+pub async fn timeline(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let id = existing(&api, &id).await?;
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    Ok(render::list(&asked, api.store.alert_timeline(id, asked.page).await?))
+}
+
+/// Acknowledges an alert. Acknowledged already: the same answer.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts",
+    params(("id" = String, Path, description = "Id of the alert")),
+    responses((status = 200, description = "The alert as it is now", body = AlertView),
+        (status = 404, description = "There is no such alert"),
+        (status = 409, description = "The alert is resolved")))]
+pub async fn acknowledge(
+    caller: Responder,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    act(&caller, &request, &api, parse(&id)?, Verb::Acknowledge).await
+}
+
+/// Resolves an alert. Resolved already: the same answer.
+#[utoipa::path(post, path = "/api/v1/alerts/{id}/resolve", tag = "alerts",
+    params(("id" = String, Path, description = "Id of the alert")),
+    responses((status = 200, description = "The alert as it is now", body = AlertView),
+        (status = 404, description = "There is no such alert")))]
+pub async fn resolve(
+    caller: Responder,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    act(&caller, &request, &api, parse(&id)?, Verb::Resolve).await
+}
+
+fn parse(id: &str) -> Result<AlertId, ApiError> {
+    AlertId::parse(id).ok_or(ApiError::NotFound("alert"))
+}
+
+async fn existing(api: &Api, id: &str) -> Result<AlertId, ApiError> {
+    let found = api.store.alert(parse(id)?).await?;
+    found.map(|alert| alert.id).ok_or(ApiError::NotFound("alert"))
+}
+
+async fn show(request: &HttpRequest, api: &Api, id: AlertId) -> Result<HttpResponse, ApiError> {
+    let alert = api.store.alert(id).await?.ok_or(ApiError::NotFound("alert"))?;
+    Ok(render::resource(request, &alert))
+}
+
+async fn act(
+    caller: &Responder,
+    request: &HttpRequest,
+    api: &Api,
+    id: AlertId,
+    verb: Verb,
+) -> Result<HttpResponse, ApiError> {
+    let outcome = api.ingest.act(Target::Alert(id), verb, caller.0.actor()).await?;
+    render::done(outcome, "alert")?;
+    show(request, api, id).await
+}

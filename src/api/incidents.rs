@@ -1,0 +1,361 @@
+//! Incidents: lists, one, what belongs to it, and what people do to it.
+//!
+//! An incident is addressed by its id or by its number, which is what people read to each other.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    API_BODY_BYTES, Api,
+    alerts::{FilterParameters, PageParameters},
+    auth::{Responder, Viewer},
+    body,
+    error::ApiError,
+    params::{FILTERS, Params},
+    render::{self, List, only},
+};
+use crate::{
+    domain::{
+        changes::{ActionOutcome, Target, TimelineKind, Verb},
+        id::IncidentId,
+    },
+    store::query::{
+        AlertFilter, IncidentFilter, IncidentRef, Listed, Page,
+        views::{AlertView, ChangeView, IncidentView, TimelineView},
+    },
+};
+
+/// Longest note, in characters.
+const NOTE_MAX_CHARS: usize = 10_000;
+/// Most incidents that one call acts on.
+const BULK_MAX: usize = 500;
+/// As many of them wait for the disk together.
+const BULK_TOGETHER: usize = 100;
+
+/// Adds the routes of incidents.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(only("/api/v1/incidents", "GET", web::get().to(list)))
+        .service(only("/api/v1/incidents/bulk", "POST", web::post().to(bulk)))
+        .service(only("/api/v1/incidents/{id}", "GET", web::get().to(read)))
+        .service(only("/api/v1/incidents/{id}/alerts", "GET", web::get().to(alerts)))
+        .service(only("/api/v1/incidents/{id}/timeline", "GET", web::get().to(timeline)))
+        .service(only("/api/v1/incidents/{id}/changes", "GET", web::get().to(changes)))
+        .service(only("/api/v1/incidents/{id}/acknowledge", "POST", web::post().to(acknowledge)))
+        .service(only(
+            "/api/v1/incidents/{id}/unacknowledge",
+            "POST",
+            web::post().to(unacknowledge),
+        ))
+        .service(only("/api/v1/incidents/{id}/resolve", "POST", web::post().to(resolve)))
+        .service(only("/api/v1/incidents/{id}/notes", "POST", web::post().to(note)));
+}
+
+/// Incidents, newest first. Without filters also those that are resolved.
+///
+/// Status, severity, service and times are the incident's own. The other filters hold if one of its
+/// alerts fits all of them together.
+#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents",
+    params(FilterParameters, PageParameters),
+    responses((status = 200, description = "Incidents", body = List<IncidentView>),
+        (status = 400, description = "A parameter is wrong or unknown")))]
+pub async fn list(
+    _: Viewer,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of_list(request.path(), request.query_string(), &[&FILTERS]);
+    let filter = incident_filter(params.alert_filter(&*api.store).await?);
+    let asked = params.page()?;
+    Ok(render::list(&asked, api.store.incidents(&filter, asked.page).await?))
+}
+
+/// Which of the filters are the incident's own.
+fn incident_filter(given: AlertFilter) -> IncidentFilter {
+    let AlertFilter { status, severity, services, incidents, since, until, .. } = given;
+    let AlertFilter { integrations, texts, suppressed, matchers, q, .. } = given;
+    let alert =
+        AlertFilter { integrations, texts, suppressed, matchers, q, ..AlertFilter::default() };
+    IncidentFilter { status, severity, services, incidents, since, until, alert }
+}
+
+/// One incident.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident")),
+    responses((status = 200, description = "The incident", body = IncidentView),
+        (status = 404, description = "There is no such incident")))]
+pub async fn read(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(render::resource(&request, &find(&api, &id).await?))
+}
+
+/// The alerts of an incident, newest first.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/alerts", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident"), FilterParameters,
+        PageParameters),
+    responses((status = 200, description = "Alerts", body = List<AlertView>),
+        (status = 404, description = "There is no such incident")))]
+pub async fn alerts(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let incident = find(&api, &id).await?;
+    let mut params = Params::of_list(request.path(), request.query_string(), &[&FILTERS]);
+    let mut filter = params.alert_filter(&*api.store).await?;
+    filter.incidents = vec![IncidentRef::Id(incident.id)];
+    let asked = params.page()?;
+    Ok(render::list(&asked, api.store.alerts(&filter, asked.page).await?))
+}
+
+/// What happened to an incident and its alerts, newest first.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/timeline", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident"), PageParameters),
+    responses((status = 200, description = "Entries", body = List<TimelineView>),
+        (status = 404, description = "There is no such incident")))]
+pub async fn timeline(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let incident = find(&api, &id).await?;
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    Ok(render::list(&asked, api.store.incident_timeline(incident.id, asked.page).await?))
+}
+
+/// Change events of the incident's service in the hour before it began, newest first.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/changes", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident"), PageParameters),
+    responses((status = 200, description = "The newest 100", body = List<ChangeView>),
+        (status = 404, description = "There is no such incident")))]
+pub async fn changes(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let incident = find(&api, &id).await?;
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    let mut items = api.store.incident_changes(incident.id).await?;
+    let total = Some(items.len() as u64);
+    items.truncate(asked.page.limit);
+    Ok(render::list(&asked, Listed { items, next: None, total }))
+}
+
+/// Acknowledges an incident and its open alerts. Acknowledged already: the same answer.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/acknowledge", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident")),
+    responses((status = 200, description = "The incident as it is now", body = IncidentView),
+        (status = 404, description = "There is no such incident"),
+        (status = 409, description = "The incident is resolved")))]
+pub async fn acknowledge(
+    caller: Responder,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    act(&caller, &request, &api, &id, Verb::Acknowledge).await
+}
+
+/// Takes an acknowledgement back. Not acknowledged: the same answer.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/unacknowledge", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident")),
+    responses((status = 200, description = "The incident as it is now", body = IncidentView),
+        (status = 404, description = "There is no such incident"),
+        (status = 409, description = "The incident is resolved")))]
+pub async fn unacknowledge(
+    caller: Responder,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    act(&caller, &request, &api, &id, Verb::Unacknowledge).await
+}
+
+/// Resolves an incident and its open alerts. Resolved already: the same answer.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/resolve", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident")),
+    responses((status = 200, description = "The incident as it is now", body = IncidentView),
+        (status = 404, description = "There is no such incident")))]
+pub async fn resolve(
+    caller: Responder,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    act(&caller, &request, &api, &id, Verb::Resolve).await
+}
+
+/// A note to be added.
+#[derive(Debug, ToSchema)]
+pub struct NewNote {
+    /// 1 to 10,000 characters.
+    pub text: String,
+}
+
+/// Adds a note to an incident's timeline.
+#[utoipa::path(post, path = "/api/v1/incidents/{id}/notes", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident")),
+    request_body = NewNote,
+    responses((status = 201, description = "The entry of the timeline", body = TimelineView),
+        (status = 404, description = "There is no such incident")))]
+pub async fn note(
+    caller: Responder,
+    id: web::Path<String>,
+    payload: web::Payload,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let given = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
+    refuse_unknown(&given, &["text"])?;
+    let text = given.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if text.trim().is_empty() || text.chars().count() > NOTE_MAX_CHARS {
+        let what = format!("must be a text of 1 to {NOTE_MAX_CHARS} characters");
+        return Err(ApiError::field("text", what));
+    }
+    let incident = find(&api, &id).await?.id;
+    let actor = caller.0.actor();
+    let verb = Verb::Note(text.clone());
+    let outcome = api.ingest.act(Target::Incident(incident), verb, actor.clone()).await?;
+    render::done(outcome, "incident")?;
+    // The newest one with this text: what others did meanwhile is in front of it.
+    let page = Page { limit: 50, before: None, count: false };
+    let entries = api.store.incident_timeline(incident, page).await?.items;
+    let is_it = |entry: &TimelineView| {
+        entry.kind == TimelineKind::Note.as_str() && entry.actor == actor && entry.reason == text
+    };
+    let entry = entries.into_iter().find(is_it).ok_or(ApiError::NotFound("note"))?;
+    Ok(HttpResponse::Created().json(entry))
+}
+
+/// One action on many incidents.
+#[derive(Debug, ToSchema)]
+pub struct BulkAction {
+    /// `acknowledge`, `unacknowledge` or `resolve`.
+    pub action: String,
+    /// Ids or numbers, 1 to 500.
+    pub ids: Vec<String>,
+}
+
+/// What became of each, in the order of the ids.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkResults {
+    pub results: Vec<BulkResult>,
+}
+
+/// What became of one incident.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkResult {
+    /// As it was given.
+    pub id: String,
+    /// `changed`, `unchanged`, `not_found` or `conflict`.
+    pub result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'static str>,
+}
+
+/// Does the same to many incidents.
+#[utoipa::path(post, path = "/api/v1/incidents/bulk", tag = "incidents",
+    request_body = BulkAction,
+    responses((status = 200, description = "A result for each", body = BulkResults),
+        (status = 400, description = "The body is wrong")))]
+pub async fn bulk(
+    caller: Responder,
+    payload: web::Payload,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let given = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
+    let (verb, ids) = bulk_action(&given)?;
+    let mut results = Vec::with_capacity(ids.len());
+    for some in ids.chunks(BULK_TOGETHER) {
+        let actions = some.iter().map(|id| bulk_one(&api, id, &verb, caller.0.actor()));
+        results.extend(futures_util::future::try_join_all(actions).await?);
+    }
+    Ok(HttpResponse::Ok().json(BulkResults { results }))
+}
+
+fn bulk_action(given: &serde_json::Map<String, Value>) -> Result<(Verb, Vec<String>), ApiError> {
+    refuse_unknown(given, &["action", "ids"])?;
+    let mut errors = Vec::new();
+    let verb = match given.get("action").and_then(Value::as_str) {
+        Some("acknowledge") => Verb::Acknowledge,
+        Some("unacknowledge") => Verb::Unacknowledge,
+        Some("resolve") => Verb::Resolve,
+        _ => {
+            let what = "must be acknowledge, unacknowledge or resolve";
+            errors.push(("action".to_owned(), what.to_owned()));
+            Verb::Resolve
+        }
+    };
+    let ids: Option<Vec<String>> = given.get("ids").and_then(Value::as_array).and_then(|ids| {
+        let text = |id: &Value| {
+            id.as_str().map(str::to_owned).or_else(|| id.as_u64().map(|n| n.to_string()))
+        };
+        ids.iter().map(text).collect()
+    });
+    let ids = ids.filter(|ids| (1..=BULK_MAX).contains(&ids.len())).unwrap_or_else(|| {
+        let what = format!("must be a list of 1 to {BULK_MAX} ids or numbers");
+        errors.push(("ids".to_owned(), what));
+        Vec::new()
+    });
+    if errors.is_empty() { Ok((verb, ids)) } else { Err(ApiError::Invalid(errors)) }
+}
+
+async fn bulk_one(api: &Api, id: &str, verb: &Verb, actor: String) -> Result<BulkResult, ApiError> {
+    let outcome = match identify(api, id).await {
+        Ok(found) => api.ingest.act(Target::Incident(found), verb.clone(), actor).await?,
+        Err(ApiError::NotFound(_)) => ActionOutcome::NotFound,
+        Err(error) => return Err(error),
+    };
+    let (result, detail) = match outcome {
+        ActionOutcome::Changed => ("changed", None),
+        ActionOutcome::Unchanged => ("unchanged", None),
+        ActionOutcome::NotFound => ("not_found", None),
+        ActionOutcome::Conflict(why) => ("conflict", Some(why)),
+    };
+    Ok(BulkResult { id: id.to_owned(), result, detail })
+}
+
+fn refuse_unknown(given: &serde_json::Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {
+    let unknown: Vec<(String, String)> = given
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| (name.clone(), format!("is unknown; must be {}", known.join(" or "))))
+        .collect();
+    if unknown.is_empty() { Ok(()) } else { Err(ApiError::Invalid(unknown)) }
+}
+
+async fn find(api: &Api, id: &str) -> Result<IncidentView, ApiError> {
+    let incident = IncidentRef::parse(id).ok_or(ApiError::NotFound("incident"))?;
+    api.store.incident(incident).await?.ok_or(ApiError::NotFound("incident"))
+}
+
+/// The id, which a number has to be looked up for.
+async fn identify(api: &Api, id: &str) -> Result<IncidentId, ApiError> {
+    match IncidentRef::parse(id) {
+        Some(IncidentRef::Id(id)) => Ok(id),
+        Some(IncidentRef::Number(_)) => Ok(find(api, id).await?.id),
+        None => Err(ApiError::NotFound("incident")),
+    }
+}
+
+async fn act(
+    caller: &Responder,
+    request: &HttpRequest,
+    api: &Api,
+    id: &str,
+    verb: Verb,
+) -> Result<HttpResponse, ApiError> {
+    let id = identify(api, id).await?;
+    let outcome = api.ingest.act(Target::Incident(id), verb, caller.0.actor()).await?;
+    render::done(outcome, "incident")?;
+    let incident = api.store.incident(IncidentRef::Id(id)).await?;
+    Ok(render::resource(request, &incident.ok_or(ApiError::NotFound("incident"))?))
+}

@@ -1,0 +1,229 @@
+//! Lists of incidents, and what is shown of one.
+
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{
+    super::{StoreError, maintenance::Log, rows::Columns, store_error},
+    alerts,
+    subject::Tests,
+    walk::{self, Found, Scan, Sql, json_list, push_in, push_span, push_times},
+};
+use crate::{
+    domain::{
+        alert::Status,
+        event::Severity,
+        id::{IncidentId, ServiceId},
+    },
+    store::query::{
+        IncidentFilter, Page,
+        views::{IncidentView, raw},
+    },
+};
+
+/// Where a scan finds incidents.
+#[derive(Clone, Debug)]
+enum Source {
+    /// The table, by number.
+    Table,
+    /// The open ones of a service.
+    Open(i64),
+    /// These.
+    Numbers(Vec<i64>),
+}
+
+/// Finds the incidents that fit a filter among those of a source.
+struct IncidentScan<'f> {
+    filter: &'f IncidentFilter,
+    source: Source,
+    /// That one of its alerts fits is known already.
+    alerts_hold: bool,
+}
+
+impl<'f> IncidentScan<'f> {
+    fn tests(&self) -> Tests<'f> {
+        let alert = &self.filter.alert;
+        if self.alerts_hold {
+            return Tests { q: &[], matchers: &[] };
+        }
+        Tests { q: &alert.q, matchers: &alert.matchers }
+    }
+
+    fn push_source(&self, sql: &mut Sql) {
+        match &self.source {
+            Source::Table => sql.push(" FROM incidents i NOT INDEXED"),
+            Source::Open(_) => sql.push(" FROM incidents i INDEXED BY incidents_open_service"),
+            Source::Numbers(numbers) => sql
+                .push(" FROM json_each(")
+                .push_bind(json_list(numbers))
+                .push(") j CROSS JOIN incidents i ON i.seq = j.value"),
+        };
+        if self.is_tested() {
+            sql.push(
+                " CROSS JOIN alerts a INDEXED BY alerts_incident ON a.incident_seq = i.seq \
+                 CROSS JOIN contents c ON c.seq = a.content_seq",
+            );
+        }
+        sql.push(self.tests().joins("a")).push(" WHERE TRUE");
+        if let Source::Open(service) = &self.source {
+            sql.push(" AND i.status <> 'resolved' AND i.service_seq = ").push_bind(*service);
+        }
+        let filter = self.filter;
+        push_in(sql, "i.status", filter.status.iter().map(|status| status.as_str()));
+        push_in(sql, "i.severity", filter.severity.iter().map(|severity| severity.as_str()));
+        push_in(sql, "i.service_seq", filter.services.iter().map(|id| id.seq()));
+        push_in(sql, "i.seq", filter.incidents.iter().map(|incident| incident.seq()));
+        push_times(sql, "i.created_at_ms", filter.since, filter.until);
+        if self.is_tested() {
+            alerts::push_alert_conditions(sql, &filter.alert);
+        } else if !self.alerts_hold && asks_for_alerts(filter) {
+            sql.push(
+                " AND EXISTS (SELECT 1 FROM alerts a INDEXED BY alerts_incident \
+                 CROSS JOIN contents c ON c.seq = a.content_seq WHERE a.incident_seq = i.seq",
+            );
+            alerts::push_alert_conditions(sql, &filter.alert);
+            sql.push(")");
+        }
+    }
+}
+
+impl Scan for IncidentScan<'_> {
+    fn statement(&self, low: i64, high: i64, limit: Option<usize>) -> Sql {
+        let mut sql = Sql::new("SELECT i.seq, TRUE");
+        sql.push(self.tests().columns("a.dedup_key", "'trigger'"));
+        self.push_source(&mut sql);
+        push_span(&mut sql, "i.seq", low, high);
+        sql.push(" ORDER BY i.seq DESC");
+        if let Some(limit) = limit {
+            sql.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
+        sql
+    }
+
+    fn count(&self, low: i64, high: i64) -> Option<Sql> {
+        if self.is_tested() {
+            return None;
+        }
+        let mut sql = Sql::new("SELECT count(*)");
+        self.push_source(&mut sql);
+        push_span(&mut sql, "i.seq", low, high);
+        Some(sql)
+    }
+
+    fn is_tested(&self) -> bool {
+        !self.tests().is_empty()
+    }
+
+    fn test(&self, row: &SqliteRow) -> Result<bool, StoreError> {
+        self.tests().hold(row)
+    }
+
+    fn is_windowed(&self) -> bool {
+        matches!(self.source, Source::Table)
+    }
+}
+
+/// Whether one of its alerts has to fit.
+fn asks_for_alerts(filter: &IncidentFilter) -> bool {
+    let alert = &filter.alert;
+    !(alert.integrations.is_empty()
+        && alert.texts.is_empty()
+        && alert.matchers.is_empty()
+        && alert.q.is_empty())
+}
+
+async fn scans<'f>(
+    connection: &mut SqliteConnection,
+    filter: &'f IncidentFilter,
+) -> Result<Vec<IncidentScan<'f>>, StoreError> {
+    let scan = |source, alerts_hold| IncidentScan { filter, source, alerts_hold };
+    if let Some(found) = alerts::find_by_texts(connection, &filter.alert).await? {
+        let numbers = sqlx::query_scalar(INCIDENTS_OF_ALERTS)
+            .bind(json_list(&found))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(store_error)?;
+        return Ok(vec![scan(Source::Numbers(numbers), true)]);
+    }
+    if !filter.incidents.is_empty() {
+        let numbers = filter.incidents.iter().map(|incident| incident.seq()).collect();
+        return Ok(vec![scan(Source::Numbers(numbers), false)]);
+    }
+    if alerts::only_open(&filter.status) {
+        let services = super::service_seqs(connection, &filter.services).await?;
+        return Ok(services.into_iter().map(|s| scan(Source::Open(s), false)).collect());
+    }
+    Ok(vec![scan(Source::Table, false)])
+}
+
+pub(super) const INCIDENTS_OF_ALERTS: &str = "SELECT DISTINCT a.incident_seq FROM json_each(?1) j \
+     CROSS JOIN alerts a ON a.seq = j.value WHERE a.incident_seq IS NOT NULL";
+
+/// The numbers of one page of incidents, and that of all if it is asked for.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    filter: &IncidentFilter,
+    page: Page,
+) -> Result<Found, StoreError> {
+    let scans = scans(connection, filter).await?;
+    let span = super::span(connection, Log::Incidents, filter.since, filter.until).await?;
+    walk::page(connection, &scans, span, page).await
+}
+
+pub(super) async fn count(
+    connection: &mut SqliteConnection,
+    filter: &IncidentFilter,
+) -> Result<Option<u64>, StoreError> {
+    let scans = scans(connection, filter).await?;
+    let span = super::span(connection, Log::Incidents, filter.since, filter.until).await?;
+    walk::count(connection, &scans, span).await
+}
+
+pub(super) const VIEWS: &str = "SELECT i.id, i.seq, s.id, s.name, i.title, i.status, i.severity, \
+     i.max_severity, i.alert_count, i.open_info + i.open_warning + i.open_error + i.open_critical, \
+     (SELECT coalesce(sum(a.event_count), 0) FROM alerts a INDEXED BY alerts_incident \
+     WHERE a.incident_seq = i.seq), \
+     i.group_key, i.created_at_ms, i.last_alert_at_ms, i.acknowledged_at_ms, i.acknowledged_by, \
+     i.resolved_at_ms FROM json_each(?1) j CROSS JOIN incidents i ON i.seq = j.value \
+     CROSS JOIN services s ON s.seq = i.service_seq";
+
+/// What is shown of incidents, in the order of their numbers given.
+pub(super) async fn views(
+    connection: &mut SqliteConnection,
+    keys: &[i64],
+) -> Result<Vec<IncidentView>, StoreError> {
+    let rows = sqlx::query(VIEWS)
+        .bind(json_list(keys))
+        .fetch_all(connection)
+        .await
+        .map_err(store_error)?;
+    rows.iter().map(view).collect()
+}
+
+fn view(row: &SqliteRow) -> Result<IncidentView, StoreError> {
+    let mut c = Columns::of(row, "incidents");
+    Ok(IncidentView {
+        id: IncidentId::from_uuid(c.read::<Uuid>("id")?),
+        number: c.read("seq")?,
+        service_id: ServiceId::from_uuid(c.read::<Uuid>("service_seq")?),
+        service: c.read("service_seq")?,
+        title: c.read("title")?,
+        status: c.named("status", Status::parse)?,
+        severity: c.named("severity", Severity::parse)?,
+        max_severity: c.named("max_severity", Severity::parse)?,
+        alert_count: c.read("alert_count")?,
+        open_alert_count: c.read("open_alerts")?,
+        event_count: c.read("event_count")?,
+        group_key: c.read::<Option<&str>>("group_key")?.map(raw),
+        flapping: false,
+        storm: None,
+        created_at: c.time("created_at_ms")?,
+        last_alert_at: c.time("last_alert_at_ms")?,
+        acknowledged_at: c.time_or_none("acknowledged_at_ms")?,
+        acknowledged_by: c.read("acknowledged_by")?,
+        snoozed_until: None,
+        resolved_at: c.time_or_none("resolved_at_ms")?,
+        assignee: None,
+        holdings: Vec::new(),
+    })
+}

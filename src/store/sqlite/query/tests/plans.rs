@@ -1,0 +1,80 @@
+//! How SQLite carries out the statements: none that is meant to use an index scans a table.
+
+use sqlx::Row;
+
+use super::*;
+use crate::store::sqlite::query::{
+    alerts::{AlertScan, Source},
+    events, incidents, logs, search,
+    walk::{Scan, Sql},
+};
+
+fn refuse_scans(plan: &[String], what: &str) {
+    const TABLES: [&str; 5] = ["alerts", "events", "contents", "incidents", "changes"];
+    const SHORT: [&str; 9] = ["a", "e", "c", "i", "t", "d", "b", "x", "timeline"];
+    for line in plan {
+        let Some(rest) = line.strip_prefix("SCAN ") else { continue };
+        let table = rest.split(' ').next().unwrap_or_default();
+        assert!(!TABLES.contains(&table) && !SHORT.contains(&table), "{what} scans: {plan:#?}");
+    }
+}
+
+impl Bench {
+    async fn plan(&self, mut statement: Sql) -> Vec<String> {
+        let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql().as_str());
+        // Values do not matter to a plan, so they need not be bound.
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(self.store.readers()).await;
+        statement.reset();
+        rows.unwrap().iter().map(|row| row.get::<String, _>("detail")).collect()
+    }
+}
+
+#[tokio::test]
+async fn lists_of_alerts_look_at_what_their_source_has() {
+    let bench = Bench::new().await;
+    let filter = AlertFilter { severity: vec![Severity::Info], ..q("disk") };
+    bench.index().await;
+
+    for (source, index) in [
+        (Source::Open(1), "USING INDEX alerts_open_service (service_seq=? AND seq>? AND seq<?)"),
+        (Source::Incident(1), "USING INDEX alerts_incident (incident_seq=?"),
+        (Source::Texts(vec![1, 2]), "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"),
+        (Source::Tail { watermark: 3 }, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
+        (Source::Table, "SEARCH a USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ] {
+        let scan = AlertScan::new(&filter, source.clone());
+        let plan = bench.plan(scan.statement(1, 9, None)).await;
+        refuse_scans(&plan, &format!("{source:?}"));
+        assert!(plan.iter().any(|line| line.contains(index)), "{source:?}: {plan:#?}");
+        let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE"));
+        assert_eq!(
+            sorts,
+            matches!(source, Source::Texts(_) | Source::Tail { .. }),
+            "{source:?}: {plan:#?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_is_read_by_number() {
+    let bench = Bench::new().await;
+
+    for sql in [
+        incidents::VIEWS,
+        incidents::INCIDENTS_OF_ALERTS,
+        events::VIEWS,
+        events::ALERTS_OF_TEXTS,
+        events::ALERTS_OF_INCIDENTS,
+        events::CHAIN_STARTS,
+        logs::CHANGE_VIEWS,
+        logs::CHANGES_BEFORE,
+        logs::OF_ALERT.rows,
+        logs::OF_ALERT.count,
+        logs::OF_INCIDENT.rows,
+        logs::OF_INCIDENT.count,
+        search::TAIL,
+    ] {
+        let plan = bench.plan(Sql::new(sql)).await;
+        refuse_scans(&plan, sql);
+    }
+}
