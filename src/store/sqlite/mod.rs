@@ -150,10 +150,13 @@ impl SqliteStore {
             .pragma("wal_autocheckpoint", "4000")
             .statement_cache_capacity(400)
             .row_buffer_size(512);
+        let is_empty = refuse_foreign(&path).await?;
         let mut connection =
             writer_options.connect().await.map_err(|error| open_error(&path, &error))?;
         assert_version(&mut connection).await?;
-        assert_ours(&mut connection, &path, is_new).await?;
+        if is_empty {
+            claim(&mut connection, &path).await?;
+        }
         migrate(&mut connection, &path).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -350,31 +353,33 @@ async fn assert_version(connection: &mut SqliteConnection) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Refuses a database of another program.
-async fn assert_ours(
-    connection: &mut SqliteConnection,
-    path: &Path,
-    is_new: bool,
-) -> Result<(), StoreError> {
+/// Refuses a database of another program; says whether there is nothing in it. Over a connection
+/// that changes nothing: ours would turn the file into WAL mode before anything could be read.
+async fn refuse_foreign(path: &Path) -> Result<bool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    let error = |error| open_error(path, &error);
+    let mut connection = options.connect().await.map_err(error)?;
     let read = "SELECT (SELECT application_id FROM pragma_application_id), \
                 (SELECT count(*) FROM sqlite_schema)";
-    let row = sqlx::query(read)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| open_error(path, &error))?;
-    let id: i64 = row.try_get(0).map_err(store_error)?;
-    let tables: i64 = row.try_get(1).map_err(store_error)?;
-    if is_new || tables == 0 {
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
-            .execute(connection)
-            .await
-            .map_err(|error| open_error(path, &error))?;
-    } else if id != APPLICATION_ID {
+    let (id, tables): (i64, i64) =
+        sqlx::query_as(read).fetch_one(&mut connection).await.map_err(error)?;
+    connection.close().await.map_err(error)?;
+    if tables > 0 && id != APPLICATION_ID {
         return Err(StoreError::Unusable(format!(
             "{} is a database of another program; set database_url to another file",
             path.display()
         )));
     }
+    Ok(tables == 0)
+}
+
+/// Marks the file as ours.
+async fn claim(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
+    sqlx::query(mark).execute(connection).await.map_err(|error| open_error(path, &error))?;
     Ok(())
 }
 
