@@ -1,3 +1,5 @@
+//! The command line as a whole: help, examples, what is generated from it.
+
 use clap::{Parser as _, error::ErrorKind};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Settings from every source, and what is said about wrong ones.
+
 use secrecy::ExposeSecret;
 
 use super::*;

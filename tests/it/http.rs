@@ -90,22 +90,22 @@ impl Request {
 
     /// Request line and headers.
     pub(crate) fn head(&self) -> Vec<u8> {
-        let mut head = format!("{} {} {}\r\n", self.method, self.target, self.version);
+        let mut lines = vec![format!("{} {} {}", self.method, self.target, self.version)];
         if !self.has("Host") {
-            head.push_str("Host: gateway.example\r\n");
+            lines.push("Host: gateway.example".to_owned());
         }
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            lines.push(format!("{name}: {value}"));
         }
         if self.chunked {
             if !self.has("Transfer-Encoding") {
-                head.push_str("Transfer-Encoding: chunked\r\n");
+                lines.push("Transfer-Encoding: chunked".to_owned());
             }
         } else if !self.has("Content-Length") && (!self.body.is_empty() || self.method == "POST") {
-            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            lines.push(format!("Content-Length: {}", self.body.len()));
         }
-        head.push_str("\r\n");
-        head.into_bytes()
+        lines.extend([String::new(), String::new()]);
+        lines.join("\r\n").into_bytes()
     }
 
     /// The body as framed.

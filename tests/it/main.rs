@@ -4,14 +4,17 @@
 //! named after what they hold.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod access;
 mod api;
 mod crash;
 mod disk;
 mod fixtures;
+mod grouping;
 mod harness;
 mod http;
 mod lifecycle;
 mod listeners;
+mod lists;
 mod operations;
 mod secrets;
 mod sql;

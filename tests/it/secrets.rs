@@ -56,8 +56,10 @@ fn requests() -> Vec<Request> {
         );
         let change = format!(r#"{{"routing_key":"{key}","payload":{{"summary":"deployed"}}}}"#);
         let keyless = v2("");
-        let escaped: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
-        let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let escaped: Vec<_> = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+        let escaped = escaped.concat();
+        let encoded: Vec<_> = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = encoded.concat();
         let base = "/event/push/alert/pagerduty";
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(v2(key).as_bytes()).unwrap();

@@ -161,7 +161,8 @@ async fn every_path_speaks_what_it_says_with_and_without_slashes() {
 #[tokio::test]
 async fn a_key_in_the_url_may_be_percent_encoded() {
     let gateway = TestGateway::start().await;
-    let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded: Vec<_> = KEY.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = encoded.concat();
     let event =
         r#"{"event_action":"trigger","payload":{"summary":"s","source":"x","severity":"info"}}"#;
 

@@ -1,3 +1,5 @@
+//! What `send` reads, builds and posts.
+
 use std::time::Duration;
 
 use clap::Parser as _;
