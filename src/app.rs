@@ -141,7 +141,6 @@ impl Gateway {
         let committer_closing = CancellationToken::new();
         tasks.spawn_essential("committer", committer.run(committer_closing.clone()));
         let started = async {
-            let first = first_start::ensure(&ingest, settings).await?;
             let api = web::Data::new(Api {
                 ingest: ingest.clone(),
                 store: Arc::clone(&store) as Arc<dyn Store>,
@@ -157,10 +156,13 @@ impl Gateway {
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
             });
-            let served = server::start(&api, settings, &tasks)?;
-            anyhow::Ok((first, api, served))
+            // Bound before anything is made that is shown this once: a port in use, which is what
+            // goes wrong at a first start, must not cost the operator the token.
+            let listening = server::bind(&api, settings)?;
+            let first = first_start::ensure(&ingest, settings).await?;
+            anyhow::Ok((first, api, listening))
         };
-        let (first, api, served) = match started.await {
+        let (first, api, listening) = match started.await {
             Ok(started) => started,
             Err(error) => {
                 committer_closing.cancel();
@@ -182,11 +184,11 @@ impl Gateway {
         let measured = Arc::clone(&store) as Arc<dyn Store>;
         tasks.spawn_essential("measure", timers::measure(measured, metrics, stop));
         Ok(Self {
+            bound: listening.bound.clone(),
+            certificate: listening.certificate.clone(),
+            servers: listening.run(&tasks),
             tasks,
             api,
-            bound: served.bound,
-            certificate: served.certificate,
-            servers: served.handles,
             committer_closing,
             shutdown_delay: settings.shutdown.delay.to_std(),
             database: store.path().display().to_string(),

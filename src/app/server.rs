@@ -31,33 +31,42 @@ impl fmt::Display for Bound {
     }
 }
 
-/// The servers, running.
-pub(super) struct Served {
+/// Listeners that are bound. Who connects waits until the servers run.
+pub(super) struct Listening {
     pub(super) bound: Bound,
-    pub(super) handles: Vec<ServerHandle>,
     pub(super) certificate: Option<Arc<Certificate>>,
+    servers: Vec<(&'static str, Start)>,
 }
 
-/// Binds the listeners and has the servers run as tasks.
-pub(super) fn start(
-    api: &web::Data<Api>,
-    settings: &Settings,
-    tasks: &Tasks,
-) -> anyhow::Result<Served> {
+type Start = Box<dyn FnOnce() -> Server>;
+
+/// Binds the listeners: what can go wrong with them goes wrong here.
+pub(super) fn bind(api: &web::Data<Api>, settings: &Settings) -> anyhow::Result<Listening> {
     let certificate = settings.tls.as_ref().map(Certificate::open).transpose()?;
     let metrics = settings.metrics.listen.as_ref();
     warn_if_metrics_are_public(settings);
     let (server, bound) = main_server(api, settings, metrics.is_none(), certificate.as_ref())
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let mut handles = vec![server.handle()];
-    tasks.spawn_essential("http", serve(server));
+    let mut servers = vec![("http", server)];
     if let Some(listen) = metrics {
         let server = metrics_server(api, listen)
             .with_context(|| format!("metrics.listen: cannot listen on {listen}"))?;
-        handles.push(server.handle());
-        tasks.spawn_essential("metrics", serve(server));
+        servers.push(("metrics", server));
     }
-    Ok(Served { bound, handles, certificate })
+    Ok(Listening { bound, certificate, servers })
+}
+
+impl Listening {
+    /// Has the servers run as tasks; the handles stop them.
+    pub(super) fn run(self, tasks: &Tasks) -> Vec<ServerHandle> {
+        let start = |(name, start): (&'static str, Start)| {
+            let server = start();
+            let handle = server.handle();
+            tasks.spawn_essential(name, serve(server));
+            handle
+        };
+        self.servers.into_iter().map(start).collect()
+    }
 }
 
 async fn serve(server: Server) {
@@ -83,7 +92,7 @@ fn main_server(
     settings: &Settings,
     with_metrics: bool,
     certificate: Option<&Arc<Certificate>>,
-) -> anyhow::Result<(Server, Bound)> {
+) -> anyhow::Result<(Start, Bound)> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let data = api.clone();
     let server = HttpServer::new(move || {
@@ -112,18 +121,18 @@ fn main_server(
             let addresses = server.addrs();
             let port = addresses.first().map_or(*port, SocketAddr::port);
             let shown = shown(&Listen::Tcp { host: host.clone(), port }, scheme);
-            Ok((server.run(), Bound { addresses, shown }))
+            Ok((Box::new(|| server.run()), Bound { addresses, shown }))
         }
         Listen::Unix(path) => {
             remove_stale_socket(path)?;
             let server = server.bind_uds(path)?;
             let bound = Bound { addresses: Vec::new(), shown: shown(&settings.listen, "http") };
-            Ok((server.run(), bound))
+            Ok((Box::new(|| server.run()), bound))
         }
     }
 }
 
-fn metrics_server(api: &web::Data<Api>, listen: &Listen) -> anyhow::Result<Server> {
+fn metrics_server(api: &web::Data<Api>, listen: &Listen) -> anyhow::Result<Start> {
     let data = api.clone();
     let server = HttpServer::new(move || {
         App::new()
@@ -134,13 +143,14 @@ fn metrics_server(api: &web::Data<Api>, listen: &Listen) -> anyhow::Result<Serve
     .workers(1)
     .disable_signals()
     .shutdown_timeout(1);
-    Ok(match listen {
-        Listen::Tcp { host, port } => server.bind((host.as_str(), *port)).map_err(in_use)?.run(),
+    let server = match listen {
+        Listen::Tcp { host, port } => server.bind((host.as_str(), *port)).map_err(in_use)?,
         Listen::Unix(path) => {
             remove_stale_socket(path)?;
-            server.bind_uds(path)?.run()
+            server.bind_uds(path)?
         }
-    })
+    };
+    Ok(Box::new(|| server.run()))
 }
 
 /// The usual mistake, with what to do about it.
