@@ -38,10 +38,11 @@ pub use server::Bound;
 /// `SIGHUP`.
 pub async fn run(loaded: Loaded, sources: Sources, logging: Logging) -> anyhow::Result<()> {
     let gateway = Gateway::start(&loaded.settings, Arc::new(SystemClock)).await?;
-    gateway.announce();
     let certificate = gateway.certificate.clone();
     let reload = move || reload(&loaded, &sources, &logging, certificate.as_deref());
     let signals = gateway.tasks.signals(reload).context("cannot listen for signals")?;
+    // Only now: who reads that it listens may stop it at once, and that has to be a drain.
+    gateway.announce();
     tokio::pin!(signals);
     let stopped = gateway.until_stopped();
     tokio::pin!(stopped);

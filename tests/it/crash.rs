@@ -248,3 +248,12 @@ async fn an_event_is_stored_though_its_sender_hangs_up_at_once() {
     .await;
     gateway.drain().await;
 }
+
+#[tokio::test]
+async fn a_gateway_that_is_stopped_as_soon_as_it_listens_ends_well() {
+    let place = place();
+
+    for _ in 0..5 {
+        Process::start(place.path(), &[]).await.terminate().await;
+    }
+}
