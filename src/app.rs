@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, Limits, Phase, Rejections},
+    api::{Api, Limits, Phase, Rejections, TokenUses},
     clock::{Clock, SystemClock},
     config::{DatabaseUrl, Listen, Loaded, Settings, Sources},
     domain::id::Ids,
@@ -148,6 +148,7 @@ impl Gateway {
                 metrics: Arc::clone(&metrics),
                 health,
                 rejections: Rejections::default(),
+                token_uses: TokenUses::default(),
                 limits: Limits::new(
                     settings.limits.body_bytes,
                     settings.clients.body_timeout.to_std(),

@@ -189,13 +189,14 @@ CREATE INDEX incidents_open_service ON incidents (service_seq, seq) WHERE status
 CREATE INDEX incidents_ack_timeout_due ON incidents (ack_timeout_due_ms)
     WHERE ack_timeout_due_ms IS NOT NULL;
 
--- Under which values an open incident can be joined; gone when it is resolved.
+-- The incident that may be joined under a value: the newest, since one that stopped accepting
+-- never accepts again. Gone when it is resolved.
 CREATE TABLE incident_keys (
     service_seq  INTEGER NOT NULL,
     rule_seq     INTEGER NOT NULL,
     hash         INTEGER NOT NULL,
     incident_seq INTEGER NOT NULL,
-    PRIMARY KEY (service_seq, rule_seq, hash, incident_seq)
+    PRIMARY KEY (service_seq, rule_seq, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incident_keys_incident ON incident_keys (incident_seq);
 

@@ -1,14 +1,15 @@
 //! Alerts: lists, one, its events and timeline, and what people do to it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, OpenApi};
 
 use super::{
     Api,
     auth::{Responder, Viewer},
     error::ApiError,
     params::{FILTERS, Params},
-    render::{self, List, only},
+    render::{self, List},
+    table::Call,
 };
 use crate::{
     domain::{
@@ -21,16 +22,19 @@ use crate::{
     },
 };
 
-/// Adds the routes of alerts.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only("/api/v1/alerts", "GET", web::get().to(list)))
-        .service(only("/api/v1/alerts/{id}", "GET", web::get().to(read)))
-        .service(only("/api/v1/alerts/{id}/events", "GET", web::get().to(events)))
-        .service(only("/api/v1/alerts/{id}/timeline", "GET", web::get().to(timeline)))
-        .service(only("/api/v1/alerts/{id}/acknowledge", "POST", web::post().to(acknowledge)))
-        .service(only("/api/v1/alerts/{id}/resolve", "POST", web::post().to(resolve)));
-}
+pub(super) const CALLS: &[Call] = &[
+    Call::get("/api/v1/alerts", || web::to(list)),
+    Call::get("/api/v1/alerts/{id}", || web::to(read)),
+    Call::get("/api/v1/alerts/{id}/events", || web::to(events)),
+    Call::get("/api/v1/alerts/{id}/timeline", || web::to(timeline)),
+    Call::post("/api/v1/alerts/{id}/acknowledge", || web::to(acknowledge)),
+    Call::post("/api/v1/alerts/{id}/resolve", || web::to(resolve)),
+];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(list, read, events, timeline, acknowledge, resolve))]
+pub(super) struct Documented;
 
 /// What every list takes.
 #[derive(Debug, IntoParams)]

@@ -74,6 +74,7 @@ fn caller(request: &HttpRequest, needed: Role) -> Result<Caller, ApiError> {
     if token.role < needed {
         return Err(ApiError::Forbidden { needed });
     }
+    api.token_uses.note(token.id, api.ingest.now());
     let address = request.peer_addr().map(|address| address.ip().to_string());
     Ok(Caller { token: Arc::clone(token), address })
 }

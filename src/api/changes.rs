@@ -1,7 +1,7 @@
 //! Change events: what was changed on purpose.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, OpenApi};
 
 use super::{
     Api,
@@ -9,21 +9,23 @@ use super::{
     auth::Viewer,
     error::ApiError,
     params::Params,
-    render::{self, List, only},
+    render::{self, List},
+    table::Call,
 };
 use crate::{
     domain::id::ChangeId,
     store::query::{ChangeFilter, views::ChangeView},
 };
 
-/// Adds the routes of change events.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(only("/api/v1/changes", "GET", web::get().to(list))).service(only(
-        "/api/v1/changes/{id}",
-        "GET",
-        web::get().to(read),
-    ));
-}
+pub(super) const CALLS: &[Call] = &[
+    Call::get("/api/v1/changes", || web::to(list)),
+    Call::get("/api/v1/changes/{id}", || web::to(read)),
+];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(list, read))]
+pub(super) struct Documented;
 
 const FILTERS: [&str; 6] = ["service", "integration", "source", "q", "since", "until"];
 

@@ -172,11 +172,14 @@ impl ResponseError for ApiError {
     }
 }
 
+/// The status of an answer to an emitter.
+pub fn emitter_status(reply: Reply<'_>) -> StatusCode {
+    status(&Answer::Emitter(reply))
+}
+
 /// An answer to an emitter.
 pub fn emitter_response(reply: Reply<'_>) -> HttpResponse {
-    HttpResponse::build(status(&Answer::Emitter(reply)))
-        .content_type("application/json")
-        .body(reply.body())
+    HttpResponse::build(emitter_status(reply)).content_type("application/json").body(reply.body())
 }
 
 /// The answer to an emitter whose body did not arrive in time; the connection closes.

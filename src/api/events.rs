@@ -1,7 +1,7 @@
 //! Events: what was accepted, what each stage decided about it, and its body as received.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, OpenApi};
 
 use super::{
     Api,
@@ -9,7 +9,8 @@ use super::{
     auth::Viewer,
     error::ApiError,
     params::{FILTERS, Params},
-    render::{self, List, only},
+    render::{self, List},
+    table::Call,
 };
 use crate::{
     domain::{
@@ -19,14 +20,15 @@ use crate::{
     store::query::{EventFilter, views::EventView},
 };
 
-/// Adds the routes of events.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(only("/api/v1/events", "GET", web::get().to(list))).service(only(
-        "/api/v1/events/{id}",
-        "GET",
-        web::get().to(read),
-    ));
-}
+pub(super) const CALLS: &[Call] = &[
+    Call::get("/api/v1/events", || web::to(list)),
+    Call::get("/api/v1/events/{id}", || web::to(read)),
+];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(list, read))]
+pub(super) struct Documented;
 
 /// What only events filter by.
 const OWN: [&str; 4] = ["action", "api", "disposition", "alert"];

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The paths and what they speak. A client that appends to a base URL finds the aliases.
-const PATHS: [(&str, Endpoint); 9] = [
+pub(super) const PATHS: [(&str, Endpoint); 9] = [
     ("/event/push/alert/pagerduty", Endpoint::Either),
     ("/event/push/alert/pagerduty/v2/enqueue", Endpoint::V2),
     ("/event/push/alert/pagerduty/v2/change/enqueue", Endpoint::Change),

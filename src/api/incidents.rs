@@ -5,7 +5,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{
     API_BODY_BYTES, Api,
@@ -14,7 +14,8 @@ use super::{
     body,
     error::ApiError,
     params::{FILTERS, Params},
-    render::{self, List, only},
+    render::{self, List},
+    table::Call,
 };
 use crate::{
     domain::{
@@ -34,24 +35,34 @@ const BULK_MAX: usize = 500;
 /// As many of them wait for the disk together.
 const BULK_TOGETHER: usize = 100;
 
-/// Adds the routes of incidents.
-pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(only("/api/v1/incidents", "GET", web::get().to(list)))
-        .service(only("/api/v1/incidents/bulk", "POST", web::post().to(bulk)))
-        .service(only("/api/v1/incidents/{id}", "GET", web::get().to(read)))
-        .service(only("/api/v1/incidents/{id}/alerts", "GET", web::get().to(alerts)))
-        .service(only("/api/v1/incidents/{id}/timeline", "GET", web::get().to(timeline)))
-        .service(only("/api/v1/incidents/{id}/changes", "GET", web::get().to(changes)))
-        .service(only("/api/v1/incidents/{id}/acknowledge", "POST", web::post().to(acknowledge)))
-        .service(only(
-            "/api/v1/incidents/{id}/unacknowledge",
-            "POST",
-            web::post().to(unacknowledge),
-        ))
-        .service(only("/api/v1/incidents/{id}/resolve", "POST", web::post().to(resolve)))
-        .service(only("/api/v1/incidents/{id}/notes", "POST", web::post().to(note)));
-}
+pub(super) const CALLS: &[Call] = &[
+    Call::get("/api/v1/incidents", || web::to(list)),
+    Call::post("/api/v1/incidents/bulk", || web::to(bulk)),
+    Call::get("/api/v1/incidents/{id}", || web::to(read)),
+    Call::get("/api/v1/incidents/{id}/alerts", || web::to(alerts)),
+    Call::get("/api/v1/incidents/{id}/timeline", || web::to(timeline)),
+    Call::get("/api/v1/incidents/{id}/changes", || web::to(changes)),
+    Call::post("/api/v1/incidents/{id}/acknowledge", || web::to(acknowledge)),
+    Call::post("/api/v1/incidents/{id}/unacknowledge", || web::to(unacknowledge)),
+    Call::post("/api/v1/incidents/{id}/resolve", || web::to(resolve)),
+    Call::post("/api/v1/incidents/{id}/notes", || web::to(note)),
+];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(
+    list,
+    bulk,
+    read,
+    alerts,
+    timeline,
+    changes,
+    acknowledge,
+    unacknowledge,
+    resolve,
+    note
+))]
+pub(super) struct Documented;
 
 /// Incidents, newest first. Without filters also those that are resolved.
 ///

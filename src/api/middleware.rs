@@ -11,7 +11,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{HeaderName, HeaderValue},
+        header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
     web,
@@ -21,6 +21,9 @@ use tracing::Instrument as _;
 use super::Api;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// No answer is to be taken for something else than it says it is.
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Longest id taken over from a client.
 const REQUEST_ID_MAX: usize = 64;
@@ -72,6 +75,7 @@ pub async fn observe(
     let status = response.status().as_u16();
     let took = started.elapsed();
     response.headers_mut().insert(REQUEST_ID, id);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     if let Some(api) = api {
         api.metrics.http_request(method, &route, status, took);
     }

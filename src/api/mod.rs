@@ -4,20 +4,32 @@
 //! they read from the store. [`routes`] is the one route table, used by the server and by tests.
 
 pub mod alerts;
+mod audit;
 pub mod auth;
 pub mod body;
 pub mod changes;
 pub mod error;
+mod etag;
 pub mod events;
 pub mod inbound;
 pub mod incidents;
+mod integrations;
+mod listing;
+mod members;
 pub mod middleware;
+pub mod openapi;
 pub mod operations;
+mod page;
 pub mod params;
 #[cfg(test)]
 mod reading_tests;
 pub mod rejections;
 pub mod render;
+mod services;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 use std::{
     num::NonZeroU32,
@@ -49,6 +61,7 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub health: Arc<DatabaseHealth>,
     pub rejections: Rejections,
+    pub token_uses: TokenUses,
     pub limits: Limits,
     /// Base of the links shown, without a slash at the end.
     pub base_url: String,
@@ -56,6 +69,7 @@ pub struct Api {
 }
 
 pub use rejections::Rejections;
+pub use tokens::TokenUses;
 
 /// Bounds on what emitters may send.
 #[derive(Debug)]
@@ -95,6 +109,13 @@ impl Phase {
 }
 
 impl Api {
+    /// What stands before every path when a proxy serves the gateway below one; usually nothing.
+    pub fn path_prefix(&self) -> &str {
+        let after_scheme = self.base_url.find("://").map_or(0, |at| at + 3);
+        let path = self.base_url[after_scheme..].find('/').map(|at| after_scheme + at);
+        path.map_or("", |at| self.base_url[at..].trim_end_matches('/'))
+    }
+
     pub fn is_leaving(&self) -> bool {
         self.phase.0.load(Ordering::Relaxed) >= 1
     }
@@ -104,14 +125,32 @@ impl Api {
     }
 }
 
+/// The calls of the JSON API and of operations, all described in [`openapi`].
+pub const TABLES: [&[table::Call]; 11] = [
+    alerts::CALLS,
+    incidents::CALLS,
+    events::CALLS,
+    changes::CALLS,
+    services::CALLS,
+    integrations::CALLS,
+    tokens::CALLS,
+    audit::CALLS,
+    openapi::CALLS,
+    page::CALLS,
+    operations::HEALTH,
+];
+
 /// The whole route table; `with_metrics` unless they have a listener of their own.
 pub fn routes(config: &mut web::ServiceConfig, with_metrics: bool) {
+    config.app_data(web::PathConfig::default().error_handler(|_, _| {
+        // Only a path that is no UTF-8 comes here.
+        error::ApiError::NotFound("resource").into()
+    }));
     inbound::routes(config);
-    alerts::routes(config);
-    incidents::routes(config);
-    events::routes(config);
-    changes::routes(config);
-    operations::health_routes(config);
+    for calls in TABLES {
+        table::mount(config, calls);
+    }
+    page::assets(config, with_metrics);
     if with_metrics {
         operations::metrics_routes(config);
     }
@@ -120,7 +159,7 @@ pub fn routes(config: &mut web::ServiceConfig, with_metrics: bool) {
 
 /// Nothing is at this path: in the words of the API below `/api`, else in an emitter's.
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    if request.path().starts_with("/api/") {
+    if request.path() == "/api" || request.path().starts_with("/api/") {
         return error::ApiError::NotFound("resource").error_response();
     }
     inbound::not_found()

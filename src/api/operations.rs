@@ -2,32 +2,57 @@
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use utoipa::OpenApi;
 
-use super::{Api, error};
+use super::{
+    Api, error,
+    table::{self, Call},
+};
+
+/// Always on the main listener.
+pub(super) const HEALTH: &[Call] =
+    &[Call::get("/livez", || web::to(livez)), Call::get("/readyz", || web::to(readyz))];
+
+/// On the main listener unless they have one of their own.
+pub(super) const METRICS: &[Call] = &[Call::get("/metrics", || web::to(metrics))];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(livez, readyz, metrics))]
+pub(super) struct Documented;
 
 /// Adds `/livez` and `/readyz`.
 pub fn health_routes(config: &mut web::ServiceConfig) {
-    for (path, handler) in [("/livez", true), ("/readyz", false)] {
-        let resource = web::resource(path);
-        config.service(if handler {
-            resource.route(web::get().to(livez)).route(web::head().to(livez))
-        } else {
-            resource.route(web::get().to(readyz)).route(web::head().to(readyz))
-        });
-    }
+    table::mount(config, HEALTH);
 }
 
 /// Adds `/metrics`.
 pub fn metrics_routes(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/metrics").route(web::get().to(metrics)));
+    table::mount(config, METRICS);
 }
 
-/// The process serves.
+/// Whether the process serves
+#[utoipa::path(
+    get, path = "/livez", tag = "operations", operation_id = "get_livez",
+    responses((status = 200, description = "It does", body = Object,
+        example = json!({"status": "alive"}))),
+)]
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// Events can be stored. Never unready because of anything behind the gateway.
+/// Whether events can be stored
+///
+/// Never unready because of anything behind the gateway.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations", operation_id = "get_readyz",
+    responses(
+        (status = 200, description = "They can", body = Object,
+            example = json!({"status": "ready"})),
+        (status = 503, description = "They cannot, and why", body = Object,
+            example = json!({"status": "unavailable", "reason": "draining"})),
+    ),
+)]
 async fn readyz(api: web::Data<Api>) -> HttpResponse {
     let reason = if api.is_leaving() {
         Some("draining")
@@ -42,6 +67,14 @@ async fn readyz(api: web::Data<Api>) -> HttpResponse {
     }
 }
 
+/// Metrics, for Prometheus
+///
+/// Not here if the setting `metrics.listen` gives them an address of their own.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "get_metrics",
+    responses((status = 200, description = "Prometheus text format", body = String,
+        content_type = "text/plain")),
+)]
 async fn metrics(api: web::Data<Api>) -> HttpResponse {
     match api.metrics.render() {
         Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{
     id::IntegrationId,
@@ -18,11 +19,16 @@ const KEPT: usize = 100;
 const WARN_EVERY: Span = Span::from_secs(60);
 
 /// One request that was not accepted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Rejection)]
 pub struct RejectionNote {
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+    /// `v1`, `v2`, `change` or `guance`.
+    #[schema(example = "v2")]
     pub api: &'static str,
     /// `invalid`, `unreadable`, `too_large`, `throttled` or `unavailable`.
+    #[schema(example = "invalid")]
     pub reason: &'static str,
     /// What the sender was told.
     pub errors: Vec<String>,

@@ -3,7 +3,6 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
-    web,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -62,11 +61,4 @@ pub fn done(outcome: ActionOutcome, what: &'static str) -> Result<(), ApiError> 
         ActionOutcome::NotFound => Err(ApiError::NotFound(what)),
         ActionOutcome::Conflict(why) => Err(ApiError::Conflict(why.to_owned())),
     }
-}
-
-/// A resource that answers to one method only.
-pub fn only(path: &str, allow: &'static str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(move || async move {
-        Err::<HttpResponse, _>(ApiError::MethodNotAllowed { allow })
-    }))
 }

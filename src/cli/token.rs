@@ -161,7 +161,7 @@ async fn list(api: &Api) -> Result<(), Failure> {
         .await?
         .into_iter()
         .map(|it| {
-            let used = it.last_used_at.unwrap_or_else(|| "never".to_owned());
+            let used = it.last_used_at.unwrap_or_else(|| "not since start".to_owned());
             [it.name, it.role, format!("{}…", it.hint), it.created_at, used, it.id]
         })
         .collect();

@@ -119,6 +119,9 @@ pub enum ActionOutcome {
     Conflict(&'static str),
 }
 
+/// What an incident is looked up by: its service, the grouping rule, the hash of the values.
+pub type GroupHash = (ServiceId, RuleId, i64);
+
 /// What has to be loaded before a batch can be processed.
 #[derive(Clone, Debug, Default)]
 pub struct LoadKeys {
@@ -127,12 +130,12 @@ pub struct LoadKeys {
     /// Of these keys, if none is open, also the newest alert: a trigger may rejoin its incident.
     pub returning_keys: Vec<(IntegrationId, DedupKey)>,
     /// The newest open incident under each of these.
-    pub groups: Vec<(ServiceId, RuleId, i64)>,
+    pub groups: Vec<GroupHash>,
     pub alerts: Vec<AlertId>,
     /// With all their open alerts.
     pub incidents: Vec<IncidentId>,
     pub services: Vec<ServiceId>,
-    /// Alerts and incidents whose timers are due, earliest first, at most this many of each.
+    /// Alerts and incidents whose timers are due by then, earliest first, at most this many of each.
     pub due: Option<(Timestamp, u32)>,
     /// Open alerts of a service, at most this many.
     pub open_of_service: Option<(ServiceId, u32)>,
@@ -143,8 +146,10 @@ pub struct LoadKeys {
 pub struct Loaded {
     pub alerts: Vec<Alert>,
     pub incidents: Vec<Incident>,
-    pub groups: Vec<((ServiceId, RuleId, i64), IncidentId)>,
+    pub groups: Vec<(GroupHash, IncidentId)>,
     pub service_clocks: Vec<(ServiceId, Timestamp)>,
+    /// More was due than [`LoadKeys::due`] allowed: a tick has to come first.
+    pub more_due: bool,
 }
 
 /// Everything a batch changes, ready to be written.
@@ -158,6 +163,10 @@ pub struct Changes {
     pub updated_alerts: Vec<Alert>,
     pub new_incidents: Vec<Incident>,
     pub updated_incidents: Vec<Incident>,
+    /// The incident that may be joined under each of these from now on.
+    pub groups: Vec<(GroupHash, IncidentId)>,
+    /// Under these none may be joined any more: the newest was opened and resolved in this batch.
+    pub closed_groups: Vec<GroupHash>,
     pub timeline: Vec<TimelineEntry>,
     pub change_events: Vec<NewChange>,
     pub service_clocks: Vec<(ServiceId, Timestamp)>,
@@ -178,6 +187,8 @@ impl Changes {
             updated_alerts,
             new_incidents,
             updated_incidents,
+            groups: _,
+            closed_groups: _,
             timeline,
             change_events,
             service_clocks: _,
@@ -272,6 +283,19 @@ pub struct HourlyCount {
     pub alerts: u32,
     pub incidents: u32,
     pub resolved_alerts: u32,
+}
+
+impl Input {
+    /// When it came in.
+    pub fn received_at(&self) -> Timestamp {
+        match self {
+            Self::Event(event) => event.received_at,
+            Self::Change(change) => change.received_at,
+            Self::Action(action) => action.received_at,
+            Self::Tick(now) => *now,
+            Self::CloseService { received_at, .. } => *received_at,
+        }
+    }
 }
 
 impl EventInput {

@@ -19,3 +19,6 @@ pub mod service;
 pub mod time;
 pub mod trace;
 mod working;
+
+#[cfg(test)]
+pub(crate) mod tests;

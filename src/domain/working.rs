@@ -2,11 +2,14 @@
 //!
 //! It only keeps state; what to do with it is the pipeline's.
 
-use std::collections::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
 
 use super::{
     alert::Alert,
-    changes::{Changes, HourlyCount, Loaded, TimelineEntry, TimelineKind},
+    changes::{Changes, GroupHash, HourlyCount, Loaded, TimelineEntry, TimelineKind},
     id::{AlertId, Ids, IncidentId, IntegrationId, RuleId, ServiceId},
     incident::Incident,
     key::DedupKey,
@@ -24,9 +27,20 @@ struct Slot<T> {
     touched: bool,
 }
 
+/// Something whose timer is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Alert(AlertId),
+    Incident(IncidentId),
+}
+
 /// State of one batch.
-#[derive(Debug, Default)]
-pub(super) struct Working {
+#[derive(Debug)]
+pub(super) struct Working<'d> {
+    directory: &'d Directory,
+    /// Bounds of the timers of everything that is open here, earliest first. Entries of what has
+    /// changed since stay in it and are passed over.
+    due: BinaryHeap<Reverse<(Timestamp, Due)>>,
     alerts: HashMap<AlertId, Slot<Alert>>,
     touched_alerts: Vec<AlertId>,
     incidents: HashMap<IncidentId, Slot<Incident>>,
@@ -34,21 +48,38 @@ pub(super) struct Working {
     open_keys: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
     /// The newest alert of keys that have none open.
     returning: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
-    groups: HashMap<(ServiceId, RuleId, i64), IncidentId>,
+    groups: HashMap<GroupHash, IncidentId>,
+    touched_groups: Vec<GroupHash>,
     clocks: HashMap<ServiceId, (Timestamp, bool)>,
     counts: Vec<HourlyCount>,
     pub(super) changes: Changes,
 }
 
-impl Working {
-    pub(super) fn new(loaded: Loaded) -> Self {
-        let mut working = Self::default();
+impl<'d> Working<'d> {
+    pub(super) fn new(loaded: Loaded, directory: &'d Directory) -> Self {
+        let mut working = Self {
+            directory,
+            due: BinaryHeap::new(),
+            alerts: HashMap::new(),
+            touched_alerts: Vec::new(),
+            incidents: HashMap::new(),
+            touched_incidents: Vec::new(),
+            open_keys: HashMap::new(),
+            returning: HashMap::new(),
+            groups: HashMap::new(),
+            touched_groups: Vec::new(),
+            clocks: HashMap::new(),
+            counts: Vec::new(),
+            changes: Changes::default(),
+        };
         for alert in loaded.alerts {
             working.index(&alert);
+            working.watch_alert(&alert);
             let slot = Slot { before: Some(alert.clone()), value: alert, touched: false };
             working.alerts.insert(slot.value.id, slot);
         }
         for incident in loaded.incidents {
+            working.watch_incident(&incident);
             let slot = Slot { before: Some(incident.clone()), value: incident, touched: false };
             working.incidents.insert(slot.value.id, slot);
         }
@@ -75,6 +106,28 @@ impl Working {
             let entry = newest.entry(key).or_insert(alert.id);
             *entry = (*entry).max(alert.id);
         }
+    }
+
+    fn watch_alert(&mut self, alert: &Alert) {
+        if alert.is_open() {
+            let bounds = [alert.dues.auto_resolve, alert.dues.ack_timeout];
+            let due = Due::Alert(alert.id);
+            self.due.extend(bounds.into_iter().flatten().min().map(|at| Reverse((at, due))));
+        }
+    }
+
+    fn watch_incident(&mut self, incident: &Incident) {
+        let due = Due::Incident(incident.id);
+        self.due.extend(incident.ack_timeout_due.map(|at| Reverse((at, due))));
+    }
+
+    /// Takes out the earliest bound that is reached by `now`.
+    pub(super) fn next_due(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
+        let Reverse((at, _)) = self.due.peek()?;
+        if *at > now {
+            return None;
+        }
+        self.due.pop().map(|Reverse(earliest)| earliest)
     }
 
     /// The time at which an input of a service is judged: never before an earlier one's.
@@ -115,19 +168,15 @@ impl Working {
         self.incidents.get(&id).map(|slot| &slot.value)
     }
 
-    pub(super) fn incident_ids(&self) -> Vec<IncidentId> {
-        let mut ids: Vec<_> = self.incidents.keys().copied().collect();
-        ids.sort();
-        ids
-    }
-
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&self, service: ServiceId, rule: RuleId, hash: i64) -> Option<&Incident> {
         let id = self.groups.get(&(service, rule, hash))?;
         self.incident(*id).filter(|incident| incident.is_open())
     }
 
-    pub(super) fn insert_alert(&mut self, alert: Alert) {
+    pub(super) fn insert_alert(&mut self, mut alert: Alert) {
+        alert.arm(&timers_of(self.directory, alert.service_id));
+        self.watch_alert(&alert);
         self.index(&alert);
         self.touched_alerts.push(alert.id);
         self.alerts.insert(alert.id, Slot { value: alert, before: None, touched: true });
@@ -136,7 +185,9 @@ impl Working {
     pub(super) fn insert_incident(&mut self, incident: Incident) {
         if let Some(group) = &incident.group {
             for hash in &group.hashes {
-                self.groups.insert((incident.service_id, group.rule, *hash), incident.id);
+                let key = (incident.service_id, group.rule, *hash);
+                self.groups.insert(key, incident.id);
+                self.touched_groups.push(key);
             }
         }
         self.touched_incidents.push(incident.id);
@@ -151,15 +202,17 @@ impl Working {
         change: impl FnOnce(&mut Alert) -> R,
     ) -> Option<R> {
         let slot = self.alerts.get_mut(&id)?;
-        let was_open = slot.value.is_open();
+        let (was_open, dues) = (slot.value.is_open(), slot.value.dues);
         let result = change(&mut slot.value);
+        slot.value.arm(&timers_of(self.directory, slot.value.service_id));
         if !slot.touched {
             slot.touched = true;
             self.touched_alerts.push(id);
         }
-        if was_open != slot.value.is_open() {
+        if was_open != slot.value.is_open() || dues != slot.value.dues {
             let alert = slot.value.clone();
             self.index(&alert);
+            self.watch_alert(&alert);
         }
         Some(result)
     }
@@ -171,10 +224,17 @@ impl Working {
         change: impl FnOnce(&mut Incident) -> R,
     ) -> Option<R> {
         let slot = self.incidents.get_mut(&id)?;
+        let due = slot.value.ack_timeout_due;
         let result = change(&mut slot.value);
+        let timers = timers_of(self.directory, slot.value.service_id);
+        slot.value.ack_timeout_due = slot.value.ack_timeout_due(&timers);
         if !slot.touched {
             slot.touched = true;
             self.touched_incidents.push(id);
+        }
+        if due != slot.value.ack_timeout_due {
+            let incident = slot.value.clone();
+            self.watch_incident(&incident);
         }
         Some(result)
     }
@@ -222,7 +282,16 @@ impl Working {
     }
 
     /// What is to be written, in the order in which things were first touched.
-    pub(super) fn into_changes(self, directory: &Directory) -> Changes {
+    pub(super) fn into_changes(mut self) -> Changes {
+        self.touched_groups.sort();
+        self.touched_groups.dedup();
+        for key in std::mem::take(&mut self.touched_groups) {
+            let (service, rule, hash) = key;
+            match self.group(service, rule, hash).map(|incident| incident.id) {
+                Some(id) => self.changes.groups.push((key, id)),
+                None => self.changes.closed_groups.push(key),
+            }
+        }
         let Self {
             mut alerts,
             touched_alerts,
@@ -234,8 +303,7 @@ impl Working {
             ..
         } = self;
         for id in touched_alerts {
-            let Some(Slot { value: mut alert, before, .. }) = alerts.remove(&id) else { continue };
-            alert.arm(&timers_of(directory, alert.service_id));
+            let Some(Slot { value: alert, before, .. }) = alerts.remove(&id) else { continue };
             let service = alert.service_id;
             if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
                 add(&mut changes.open_alerts, (service, before.severity), -1);
@@ -253,11 +321,9 @@ impl Working {
             }
         }
         for id in touched_incidents {
-            let Some(Slot { value: mut incident, before, .. }) = incidents.remove(&id) else {
+            let Some(Slot { value: incident, before, .. }) = incidents.remove(&id) else {
                 continue;
             };
-            let timers = timers_of(directory, incident.service_id);
-            incident.ack_timeout_due = incident.ack_timeout_due(&timers);
             let service = incident.service_id;
             if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
                 add(&mut changes.open_incidents, (service, before.status), -1);

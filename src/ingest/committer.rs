@@ -199,9 +199,21 @@ impl Committer {
     }
 
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<Vec<Outcome>, StoreError> {
+        let keys = pipeline::load_keys(inputs);
+        let is_tick = matches!(inputs, [Input::Tick(_)]);
+        let (mut unit, loaded) = loop {
+            let mut unit = self.store.begin().await?;
+            let loaded = unit.load(&keys).await?;
+            match keys.due {
+                // After a long silence more is due than one batch takes: that comes first.
+                Some((now, _)) if loaded.more_due && !is_tick => {
+                    drop(unit);
+                    Box::pin(self.try_commit(&[Input::Tick(now)])).await?;
+                }
+                _ => break (unit, loaded),
+            }
+        };
         let directory = self.directory.load_full();
-        let mut unit = self.store.begin().await?;
-        let loaded = unit.load(&pipeline::load_keys(inputs)).await?;
         let (changes, outcomes) = pipeline::process(inputs, loaded, &directory, &mut self.ids);
         if changes.is_empty() {
             return Ok(outcomes);

@@ -19,7 +19,7 @@ use crate::domain::{
 /// What a token begins with, so that one in the wrong place is recognised.
 pub const TOKEN_PREFIX: &str = "dg_";
 
-/// The service and the integration made on first start; neither can be deleted.
+/// The service and the integration made on first start. The service stays and keeps its name.
 pub const DEFAULT_NAME: &str = "default";
 
 /// What somebody wants changed. Fields are validated in form; names may still be taken.
@@ -275,6 +275,11 @@ pub(super) fn plan(
         ConfigRequest::RevokeToken { id } => {
             let old = directory.tokens().find(|token| token.id == id);
             let old = old.ok_or(Refused::NotFound("token"))?;
+            let admins = || directory.tokens().filter(|token| token.role == Role::Admin);
+            if old.role == Role::Admin && admins().count() == 1 {
+                let what = "it is the last token with the role admin; make another one first";
+                return Err(ConfigureError::Conflict(what.to_owned()));
+            }
             let audit = audit("revoke", "token", id.uuid(), &old.name, json!({"role": old.role}));
             Ok(plain(Configuration::RevokeToken(id), audit))
         }

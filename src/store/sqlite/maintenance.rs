@@ -437,3 +437,13 @@ pub(super) async fn open_counts(
     }
     Ok(counts)
 }
+
+/// Size of the database in bytes, files beside it included.
+pub(super) fn size_bytes(path: &std::path::Path) -> u64 {
+    let size = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name).map_or(0, |meta| meta.len())
+    };
+    size("") + size("-wal") + size("-shm")
+}

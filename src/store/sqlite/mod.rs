@@ -2,12 +2,16 @@
 
 mod bulk;
 mod configuration;
+mod errors;
 mod lock;
 mod maintenance;
 mod query;
 mod rows;
 mod statements;
 mod unit;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -27,6 +31,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
+use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
@@ -145,10 +150,13 @@ impl SqliteStore {
             .pragma("wal_autocheckpoint", "4000")
             .statement_cache_capacity(400)
             .row_buffer_size(512);
+        let is_empty = refuse_foreign(&path).await?;
         let mut connection =
             writer_options.connect().await.map_err(|error| open_error(&path, &error))?;
         assert_version(&mut connection).await?;
-        assert_ours(&mut connection, &path, is_new).await?;
+        if is_empty {
+            claim(&mut connection, &path).await?;
+        }
         migrate(&mut connection, &path).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -304,12 +312,7 @@ impl Store for SqliteStore {
     }
 
     async fn size_bytes(&self) -> Result<u64, StoreError> {
-        let size = |suffix: &str| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(suffix);
-            std::fs::metadata(name).map_or(0, |meta| meta.len())
-        };
-        Ok(size("") + size("-wal") + size("-shm"))
+        Ok(maintenance::size_bytes(&self.path))
     }
 
     async fn close(&self) {
@@ -333,57 +336,6 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Sorts an error by what can be done about it.
-fn store_error(error: sqlx::Error) -> StoreError {
-    // Primary result codes. Source: https://www.sqlite.org/rescode.html
-    const FULL_OR_UNREACHABLE: [i32; 8] = [5, 6, 7, 8, 10, 13, 14, 15];
-    const DAMAGED: [i32; 2] = [11, 26];
-    let primary = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok())
-        .map(|code| code & 0xff);
-    match primary {
-        Some(code) if FULL_OR_UNREACHABLE.contains(&code) || DAMAGED.contains(&code) => {
-            StoreError::Unavailable(error)
-        }
-        Some(_) => StoreError::Refused(error),
-        None => match error {
-            sqlx::Error::Encode(_)
-            | sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::ColumnIndexOutOfBounds { .. }
-            | sqlx::Error::ColumnNotFound(_) => StoreError::Refused(error),
-            other => StoreError::Unavailable(other),
-        },
-    }
-}
-
-/// What to do about a database that cannot be opened.
-fn open_error(path: &Path, error: &sqlx::Error) -> StoreError {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok())
-        .map(|code| code & 0xff);
-    let path = path.display();
-    StoreError::Unusable(match code {
-        Some(11) => format!(
-            "the database {path} is damaged ({error}); stop here, keep a copy of it and of the \
-             files {path}-wal and {path}-shm, and restore the last `dutygate backup`"
-        ),
-        Some(26) => format!(
-            "{path} is not a SQLite database; set database_url to another file, or move this one away"
-        ),
-        Some(8 | 14) => format!(
-            "the database {path} cannot be opened ({error}); check the owner and mode of the file \
-             and its directory"
-        ),
-        Some(13) => format!("the disk of the database {path} is full; make room and start again"),
-        _ => format!("the database {path} cannot be opened: {error}"),
-    })
-}
-
 async fn assert_version(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(connection)
@@ -401,31 +353,33 @@ async fn assert_version(connection: &mut SqliteConnection) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Refuses a database of another program.
-async fn assert_ours(
-    connection: &mut SqliteConnection,
-    path: &Path,
-    is_new: bool,
-) -> Result<(), StoreError> {
+/// Refuses a database of another program; says whether there is nothing in it. Over a connection
+/// that changes nothing: ours would turn the file into WAL mode before anything could be read.
+async fn refuse_foreign(path: &Path) -> Result<bool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    let error = |error| open_error(path, &error);
+    let mut connection = options.connect().await.map_err(error)?;
     let read = "SELECT (SELECT application_id FROM pragma_application_id), \
                 (SELECT count(*) FROM sqlite_schema)";
-    let row = sqlx::query(read)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| open_error(path, &error))?;
-    let id: i64 = row.try_get(0).map_err(store_error)?;
-    let tables: i64 = row.try_get(1).map_err(store_error)?;
-    if is_new || tables == 0 {
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
-            .execute(connection)
-            .await
-            .map_err(|error| open_error(path, &error))?;
-    } else if id != APPLICATION_ID {
+    let (id, tables): (i64, i64) =
+        sqlx::query_as(read).fetch_one(&mut connection).await.map_err(error)?;
+    connection.close().await.map_err(error)?;
+    if tables > 0 && id != APPLICATION_ID {
         return Err(StoreError::Unusable(format!(
             "{} is a database of another program; set database_url to another file",
             path.display()
         )));
     }
+    Ok(tables == 0)
+}
+
+/// Marks the file as ours.
+async fn claim(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
+    sqlx::query(mark).execute(connection).await.map_err(|error| open_error(path, &error))?;
     Ok(())
 }
 

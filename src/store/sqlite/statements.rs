@@ -71,8 +71,8 @@ pub(super) static INCIDENTS_BY_SEQ: Bulk = Bulk::new(
 pub(super) static NEWEST_OF_GROUPS: Bulk = Bulk::new(
     "WITH v(s, r, h) AS (",
     3,
-    ") SELECT v.s, v.r, v.h, (SELECT max(k.incident_seq) FROM incident_keys k \
-     WHERE k.service_seq = v.s AND k.rule_seq = v.r AND k.hash = v.h) FROM v",
+    ") SELECT v.s, v.r, v.h, k.incident_seq FROM v CROSS JOIN incident_keys k \
+     ON k.service_seq = v.s AND k.rule_seq = v.r AND k.hash = v.h",
 );
 
 pub(super) const DUE_ALERTS: &str = concat!(
@@ -172,7 +172,7 @@ pub(super) static UPDATE_INCIDENTS: Bulk = Bulk::new(
 );
 
 pub(super) static INSERT_INCIDENT_KEYS: Bulk = Bulk::new(
-    "INSERT OR IGNORE INTO incident_keys (service_seq, rule_seq, hash, incident_seq) \
+    "INSERT OR REPLACE INTO incident_keys (service_seq, rule_seq, hash, incident_seq) \
      SELECT * FROM (",
     4,
     ") WHERE column1 IS NOT NULL",
@@ -182,6 +182,12 @@ pub(super) static DELETE_INCIDENT_KEYS: Bulk = Bulk::new(
     "WITH v(s) AS (",
     1,
     ") DELETE FROM incident_keys WHERE incident_seq IN (SELECT s FROM v)",
+);
+
+pub(super) static DELETE_GROUPS: Bulk = Bulk::new(
+    "WITH v(s, r, h) AS (",
+    3,
+    ") DELETE FROM incident_keys WHERE (service_seq, rule_seq, hash) IN (SELECT s, r, h FROM v)",
 );
 
 pub(super) static INSERT_TIMELINE: Bulk = Bulk::new(
@@ -230,6 +236,7 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("update incidents", UPDATE_INCIDENTS.text(8)),
         ("insert incident keys", INSERT_INCIDENT_KEYS.text(8)),
         ("delete incident keys", DELETE_INCIDENT_KEYS.text(8)),
+        ("delete groups", DELETE_GROUPS.text(8)),
         ("insert timeline", INSERT_TIMELINE.text(8)),
         ("insert changes", INSERT_CHANGES.text(8)),
         ("add counts", ADD_COUNTS.text(8)),

@@ -74,12 +74,21 @@ impl Unit for SqliteUnit {
         };
         take(sql::OPEN_ALERTS.fetch(connection, &keys.alert_keys, bind_key).await?)?;
         let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
-        take(sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?)?;
+        let mut found = sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?;
+        // An id of foreign origin may carry the number of a row that is not its own.
+        let wanted: Vec<uuid::Uuid> = keys.alerts.iter().map(|id| id.uuid()).collect();
+        found.retain(|row| {
+            sqlx::Row::try_get::<uuid::Uuid, _>(row, 1).is_ok_and(|id| wanted.contains(&id))
+        });
+        take(found)?;
         let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
         take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
+        let mut more_due = false;
         if let Some((now, most)) = keys.due {
             let due = sqlx::query(sql::DUE_ALERTS).bind(now.as_millis()).bind(most);
-            take(due.fetch_all(&mut *connection).await.map_err(store_error)?)?;
+            let due = due.fetch_all(&mut *connection).await.map_err(store_error)?;
+            more_due |= due.len() >= most as usize;
+            take(due)?;
         }
         if let Some((service, most)) = keys.open_of_service {
             let open = sqlx::query(sql::OPEN_ALERTS_OF_SERVICE).bind(service.seq()).bind(most);
@@ -112,12 +121,8 @@ impl Unit for SqliteUnit {
         let mut group_rows: HashMap<(i64, i64, i64), i64> = HashMap::new();
         for row in found {
             let mut c = rows::Columns::of(&row, "incident_keys");
-            let key: (Option<i64>, Option<i64>, Option<i64>) =
-                (c.read("service_seq")?, c.read("rule_seq")?, c.read("hash")?);
-            let incident: Option<i64> = c.read("incident_seq")?;
-            if let ((Some(service), Some(rule), Some(hash)), Some(incident)) = (key, incident) {
-                group_rows.insert((service, rule, hash), incident);
-            }
+            let key = (c.read("service_seq")?, c.read("rule_seq")?, c.read("hash")?);
+            group_rows.insert(key, c.read("incident_seq")?);
         }
 
         let mut incident_seqs: Vec<i64> =
@@ -130,7 +135,9 @@ impl Unit for SqliteUnit {
             sql::INCIDENTS_BY_SEQ.fetch(connection, &incident_seqs, bind_seq).await?;
         if let Some((now, most)) = keys.due {
             let due = sqlx::query(sql::DUE_INCIDENTS).bind(now.as_millis()).bind(most);
-            incident_rows.extend(due.fetch_all(&mut *connection).await.map_err(store_error)?);
+            let due = due.fetch_all(&mut *connection).await.map_err(store_error)?;
+            more_due |= due.len() >= most as usize;
+            incident_rows.extend(due);
         }
         let mut incidents: HashMap<i64, Incident> = HashMap::new();
         for row in incident_rows {
@@ -138,11 +145,8 @@ impl Unit for SqliteUnit {
             incidents.insert(incident.id.seq(), incident);
         }
 
-        let wanted_alerts: HashMap<_, _> = keys.alerts.iter().map(|id| (id.seq(), *id)).collect();
         let alerts = alerts
             .into_iter()
-            // An id of foreign origin may carry the number of a row that is not its own.
-            .filter(|(seq, (alert, _))| wanted_alerts.get(seq).is_none_or(|id| *id == alert.id))
             .map(|(_, (mut alert, incident))| {
                 alert.incident_id =
                     incident.and_then(|seq| incidents.get(&seq)).map(|incident| incident.id);
@@ -163,6 +167,7 @@ impl Unit for SqliteUnit {
             groups,
             incidents: incidents.into_values().collect(),
             service_clocks: self.names.service_ids().map(|id| (id, floor)).collect(),
+            more_due,
         })
     }
 
@@ -173,21 +178,6 @@ impl Unit for SqliteUnit {
         let c = self.connection()?;
         sql::INSERT_INCIDENTS.execute(c, &changes.new_incidents, bind_new_incident).await?;
         sql::UPDATE_INCIDENTS.execute(c, &changes.updated_incidents, bind_incident).await?;
-        let keys: Vec<(i64, i64, i64, i64)> = changes
-            .new_incidents
-            .iter()
-            .filter(|incident| incident.is_open())
-            .filter_map(|incident| Some((incident, incident.group.as_ref()?)))
-            .flat_map(|(incident, group)| {
-                let (service, seq) = (incident.service_id.seq(), incident.id.seq());
-                group.hashes.iter().map(move |hash| (service, group.rule.seq(), *hash, seq))
-            })
-            .collect();
-        sql::INSERT_INCIDENT_KEYS
-            .execute(c, &keys, |b, (service, rule, hash, incident)| {
-                b.bind(*service).bind(*rule).bind(*hash).bind(*incident);
-            })
-            .await?;
         let closed: Vec<i64> = changes
             .updated_incidents
             .iter()
@@ -197,6 +187,16 @@ impl Unit for SqliteUnit {
         sql::DELETE_INCIDENT_KEYS
             .execute(c, &closed, |b, seq| {
                 b.bind(*seq);
+            })
+            .await?;
+        sql::INSERT_INCIDENT_KEYS
+            .execute(c, &changes.groups, |b, ((service, rule, hash), incident)| {
+                b.bind(service.seq()).bind(rule.seq()).bind(*hash).bind(incident.seq());
+            })
+            .await?;
+        sql::DELETE_GROUPS
+            .execute(c, &changes.closed_groups, |b, (service, rule, hash)| {
+                b.bind(service.seq()).bind(rule.seq()).bind(*hash);
             })
             .await?;
         // Resolved ones first: an alert of a key may be opened in the batch that resolved its

@@ -1,0 +1,243 @@
+//! What is done to alerts and incidents: by events, by people, by timers.
+
+use super::Batch;
+use crate::domain::{
+    alert::{Alert, Status, Transition},
+    changes::{ActionInput, ActionOutcome, Target, TimelineKind, Verb},
+    event::Action,
+    id::{AlertId, IncidentId, ServiceId},
+    incident::{Effect, Incident},
+    time::Timestamp,
+};
+
+impl Batch<'_> {
+    /// Acknowledges or resolves an open alert and draws the consequences for its incident.
+    pub(super) fn act_on_alert(
+        &mut self,
+        id: AlertId,
+        action: Action,
+        now: Timestamp,
+        actor: &str,
+        reason: &str,
+    ) -> Transition {
+        let Some(before) = self.working.alert(id).filter(|alert| alert.is_open()).cloned() else {
+            return Transition::Unchanged;
+        };
+        let transition = self
+            .working
+            .change_alert(id, |alert| alert.apply(action, now))
+            .unwrap_or(Transition::Unchanged);
+        let incident_id = before.incident_id;
+        match transition {
+            Transition::Acknowledged => {
+                let kind = TimelineKind::Acknowledged;
+                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+                if let Some(incident_id) = incident_id {
+                    self.acknowledge_incident(incident_id, now, actor, "one of its alerts was");
+                }
+            }
+            Transition::Resolved => {
+                let kind = TimelineKind::Resolved;
+                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+                self.working.count(before.service_id, now).resolved_alerts += 1;
+                if let Some(incident_id) = incident_id {
+                    let effect = self
+                        .working
+                        .change_incident(incident_id, |i| i.remove(before.severity, now));
+                    if let Some(effect) = effect {
+                        self.tell_effect(incident_id, effect, now, actor);
+                    }
+                }
+            }
+            Transition::Merged | Transition::Unchanged => {}
+        }
+        transition
+    }
+
+    pub(super) fn acknowledge_incident(
+        &mut self,
+        id: IncidentId,
+        now: Timestamp,
+        actor: &str,
+        reason: &str,
+    ) {
+        let triggered = self.working.incident(id).is_some_and(|i| i.status == Status::Triggered);
+        if triggered {
+            self.working.change_incident(id, |incident| incident.acknowledge(actor, now));
+            let kind = TimelineKind::Acknowledged;
+            self.working.tell(self.ids, now, None, Some(id), kind, actor, reason);
+        }
+    }
+
+    pub(super) fn tell_effect(
+        &mut self,
+        id: IncidentId,
+        effect: Effect,
+        now: Timestamp,
+        actor: &str,
+    ) {
+        let (kind, reason) = match effect {
+            Effect::Unchanged => return,
+            Effect::SeverityChanged { from, to } => {
+                (TimelineKind::SeverityChanged, format!("from {from} to {to}"))
+            }
+            Effect::TriggeredAgain { from, to } => {
+                (TimelineKind::TriggeredAgain, format!("{to}, after {from} had been acknowledged"))
+            }
+            Effect::Resolved => {
+                (TimelineKind::Resolved, "its last open alert was resolved".to_owned())
+            }
+        };
+        self.working.tell(self.ids, now, None, Some(id), kind, actor, reason);
+    }
+
+    /// What a person does.
+    pub(super) fn action(&mut self, input: &ActionInput) -> ActionOutcome {
+        let service = match input.target {
+            Target::Alert(id) => self.working.alert(id).map(|alert| alert.service_id),
+            Target::Incident(id) => self.working.incident(id).map(|incident| incident.service_id),
+        };
+        let Some(service) = service else { return ActionOutcome::NotFound };
+        let now = self.working.clock(service, input.received_at);
+        self.settle(now);
+        match input.target {
+            Target::Alert(id) => self.action_on_alert(id, input, now),
+            Target::Incident(id) => self.action_on_incident(id, input, now),
+        }
+    }
+
+    pub(super) fn action_on_alert(
+        &mut self,
+        id: AlertId,
+        input: &ActionInput,
+        now: Timestamp,
+    ) -> ActionOutcome {
+        let Some(alert) = self.working.alert(id) else { return ActionOutcome::NotFound };
+        let (status, incident_id) = (alert.status, alert.incident_id);
+        let actor = input.actor.as_str();
+        match (&input.verb, status) {
+            (Verb::Note(text), _) => {
+                let kind = TimelineKind::Note;
+                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, text.as_str());
+                ActionOutcome::Changed
+            }
+            (Verb::Acknowledge, Status::Triggered) => {
+                self.act_on_alert(id, Action::Acknowledge, now, actor, "by hand");
+                ActionOutcome::Changed
+            }
+            (Verb::Resolve, Status::Triggered | Status::Acknowledged) => {
+                self.act_on_alert(id, Action::Resolve, now, actor, "by hand");
+                ActionOutcome::Changed
+            }
+            (Verb::Unacknowledge, Status::Acknowledged) => {
+                self.working.change_alert(id, Alert::unacknowledge);
+                let kind = TimelineKind::Unacknowledged;
+                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, "by hand");
+                ActionOutcome::Changed
+            }
+            (Verb::Acknowledge, Status::Acknowledged)
+            | (Verb::Unacknowledge, Status::Triggered)
+            | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
+            (Verb::Acknowledge | Verb::Unacknowledge, Status::Resolved) => {
+                ActionOutcome::Conflict("the alert is resolved")
+            }
+        }
+    }
+
+    pub(super) fn action_on_incident(
+        &mut self,
+        id: IncidentId,
+        input: &ActionInput,
+        now: Timestamp,
+    ) -> ActionOutcome {
+        let Some(status) = self.working.incident(id).map(|incident| incident.status) else {
+            return ActionOutcome::NotFound;
+        };
+        let actor = input.actor.as_str();
+        match (&input.verb, status) {
+            (Verb::Note(text), _) => {
+                let kind = TimelineKind::Note;
+                self.working.tell(self.ids, now, None, Some(id), kind, actor, text.as_str());
+                ActionOutcome::Changed
+            }
+            (Verb::Acknowledge, Status::Triggered) => {
+                self.acknowledge_incident(id, now, actor, "by hand");
+                let reason = "its incident was acknowledged";
+                for alert in self.open_alerts_of(id) {
+                    self.act_on_alert(alert, Action::Acknowledge, now, actor, reason);
+                }
+                ActionOutcome::Changed
+            }
+            (Verb::Unacknowledge, Status::Acknowledged) => {
+                self.working.change_incident(id, Incident::unacknowledge);
+                let kind = TimelineKind::Unacknowledged;
+                self.working.tell(self.ids, now, None, Some(id), kind, actor, "by hand");
+                let reason = "its incident's acknowledgement was taken back";
+                for alert in self.open_alerts_of(id) {
+                    self.unacknowledge_alert(alert, now, actor, reason);
+                }
+                ActionOutcome::Changed
+            }
+            (Verb::Resolve, Status::Triggered | Status::Acknowledged) => {
+                let reason = "its incident was resolved by hand";
+                for alert in self.open_alerts_of(id) {
+                    self.act_on_alert(alert, Action::Resolve, now, actor, reason);
+                }
+                ActionOutcome::Changed
+            }
+            (Verb::Acknowledge, Status::Acknowledged)
+            | (Verb::Unacknowledge, Status::Triggered)
+            | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
+            (Verb::Acknowledge | Verb::Unacknowledge, Status::Resolved) => {
+                ActionOutcome::Conflict("the incident is resolved")
+            }
+        }
+    }
+
+    pub(super) fn unacknowledge_alert(
+        &mut self,
+        id: AlertId,
+        now: Timestamp,
+        actor: &str,
+        reason: &str,
+    ) {
+        let Some(alert) = self.working.alert(id) else { return };
+        if alert.status == Status::Acknowledged {
+            let incident_id = alert.incident_id;
+            self.working.change_alert(id, Alert::unacknowledge);
+            let kind = TimelineKind::Unacknowledged;
+            self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+        }
+    }
+
+    pub(super) fn open_alerts_of(&self, incident: IncidentId) -> Vec<AlertId> {
+        let belongs = |id: &AlertId| {
+            self.working
+                .alert(*id)
+                .is_some_and(|alert| alert.is_open() && alert.incident_id == Some(incident))
+        };
+        self.working.alert_ids().into_iter().filter(belongs).collect()
+    }
+
+    pub(super) fn close_service(
+        &mut self,
+        service: ServiceId,
+        actor: &str,
+        received_at: Timestamp,
+    ) -> usize {
+        let now = self.working.clock(service, received_at);
+        self.settle(now);
+        let mut closed = 0;
+        for id in self.working.alert_ids() {
+            let open = self
+                .working
+                .alert(id)
+                .is_some_and(|alert| alert.is_open() && alert.service_id == service);
+            if open {
+                self.act_on_alert(id, Action::Resolve, now, actor, "its service was deleted");
+                closed += 1;
+            }
+        }
+        closed
+    }
+}

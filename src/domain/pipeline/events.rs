@@ -1,0 +1,298 @@
+//! What an event does: route, merge into its alert, or open one.
+
+use std::sync::Arc;
+
+use super::{Batch, Moment, actor_of};
+use crate::domain::{
+    alert::{Alert, ContentRef, Dues, Status, Transition},
+    changes::{
+        ChangeInput, EventInput, NewChange, NewContent, NewEvent, Outcome, Receipt, TimelineKind,
+    },
+    event::{Content, Disposition, Fingerprints, Intent, Severity},
+    id::{AlertId, ContentSeq, EventSeq, ServiceId},
+    incident::Effect,
+    key::DedupKey,
+    trace::{Stage, Trace},
+};
+
+/// What the merge stage made of an event.
+struct Merged {
+    disposition: Disposition,
+    alert_id: Option<AlertId>,
+    previous: Option<EventSeq>,
+    content: Option<ContentSeq>,
+}
+
+impl Batch<'_> {
+    /// One event through the stages.
+    pub(super) fn event(&mut self, input: &Arc<EventInput>) -> Receipt {
+        let mut trace = Trace::default();
+        let integration = &input.integration;
+        let given_key = input.event.intent.dedup_key();
+        let key = given_key.cloned().unwrap_or_else(|| DedupKey::generated(self.ids.random_128()));
+
+        // An open alert decides its service; only a trigger that opens one is routed.
+        let routed = input.prepared.service_id;
+        let open = self.working.open_alert(integration.id, &key).map(|a| (a.id, a.service_id));
+        let now =
+            self.working.clock(open.map_or(routed, |(_, service)| service), input.received_at);
+        self.settle(now);
+        let open = self.working.open_alert(integration.id, &key).map(|a| (a.id, a.service_id));
+        let service_id = open.map_or(routed, |(_, service)| service);
+        let (event_at, doubt) = input.event_at(now);
+        self.route(&mut trace, service_id, open.is_some(), &integration.name, doubt);
+
+        let event_id = self.ids.event(now);
+        self.working.count(service_id, now).events += 1;
+        let at = Moment { now, event_at, event_id, service_id };
+        let merged = match (&input.event.intent, open) {
+            (Intent::Trigger { content, .. }, Some((id, _))) => {
+                self.merge(input, content, id, &at, &mut trace)
+            }
+            (Intent::Trigger { content, dedup_key }, None) => {
+                let generated = dedup_key.is_none();
+                self.open(input, content, key.clone(), generated, &at, &mut trace)
+            }
+            (Intent::Acknowledge { .. } | Intent::Resolve { .. }, Some((id, _))) => {
+                self.transition(input, id, &at, &mut trace)
+            }
+            (Intent::Acknowledge { .. } | Intent::Resolve { .. }, None) => {
+                let reason = "no open alert with this key on this integration";
+                trace.decided(Stage::Dedup, "ignored", reason, &[]);
+                let disposition = Disposition::Ignored;
+                Merged { disposition, alert_id: None, previous: None, content: None }
+            }
+        };
+        let Merged { disposition, alert_id, previous, content } = merged;
+        self.working.changes.events.push(NewEvent {
+            id: event_id,
+            input: Arc::clone(input),
+            service_id,
+            received_at: now,
+            event_at,
+            dedup_key: key.clone(),
+            disposition,
+            alert_id,
+            previous,
+            content,
+            trace: trace.into_json(),
+        });
+        Receipt { event_id, alert_id, dedup_key: key, disposition }
+    }
+
+    fn route(
+        &self,
+        trace: &mut Trace,
+        service_id: ServiceId,
+        follows_open_alert: bool,
+        integration: &str,
+        doubt: Option<&str>,
+    ) {
+        let service = self.directory.service(service_id).map_or("", |s| s.name.as_str());
+        let reason = if follows_open_alert {
+            "events follow the open alert of their key"
+        } else {
+            "the service of the integration"
+        };
+        let more = [("service", service), ("integration", integration)];
+        match doubt {
+            None => trace.decided(Stage::Route, "service", reason, &more),
+            Some(doubt) => {
+                let [service, integration] = more;
+                let more = [service, integration, ("timestamp", doubt)];
+                trace.decided(Stage::Route, "service", reason, &more);
+            }
+        }
+    }
+
+    /// A trigger finds its alert open.
+    fn merge(
+        &mut self,
+        input: &Arc<EventInput>,
+        content: &Content,
+        id: AlertId,
+        at: &Moment,
+        trace: &mut Trace,
+    ) -> Merged {
+        let fingerprints = input.prepared.fingerprints;
+        let Some(before) = self.working.alert(id).cloned() else {
+            unreachable!("the alert was just looked up")
+        };
+        let content_id = if fingerprints.all == before.content.hash {
+            None
+        } else {
+            let text =
+                (fingerprints.text == before.content.text_hash).then_some(before.content.text);
+            Some(self.new_content(input, id, at, text))
+        };
+        self.working.change_alert(id, |alert| {
+            alert.merge(content.severity, at.event_at, at.now);
+            alert.last_event = at.event_id.row();
+            if let Some(reference) = content_id {
+                alert.content = reference;
+            }
+        });
+        let status = before.status.as_str();
+        if before.severity == content.severity {
+            let reason = "an alert with this key is open";
+            trace.decided(Stage::Dedup, "merged", reason, &[("status", status)]);
+        } else {
+            let change = format!("{} to {}", before.severity, content.severity);
+            let reason = "an alert with this key is open; its severity changes";
+            let more = [("status", status), ("severity", change.as_str())];
+            trace.decided(Stage::Dedup, "merged", reason, &more);
+            self.severity_changed(&before, content.severity, at, &actor_of(input), trace);
+        }
+        Merged {
+            disposition: Disposition::Merged,
+            alert_id: Some(id),
+            previous: Some(before.last_event),
+            content: Some(content_id.map_or(before.content.id, |reference| reference.id)),
+        }
+    }
+
+    fn severity_changed(
+        &mut self,
+        before: &Alert,
+        to: Severity,
+        at: &Moment,
+        actor: &str,
+        trace: &mut Trace,
+    ) {
+        let incident = before.incident_id;
+        let reason = format!("from {} to {to}", before.severity);
+        let kind = TimelineKind::SeverityChanged;
+        self.working.tell(self.ids, at.now, Some(before.id), incident, kind, actor, reason);
+        let Some(incident_id) = incident else { return };
+        let effect = self.working.change_incident(incident_id, |incident| {
+            incident.change(before.severity, to, before.status, at.now)
+        });
+        if let Some(effect) = effect {
+            self.tell_effect(incident_id, effect, at.now, actor);
+            if let Effect::TriggeredAgain { .. } = effect {
+                let reason = "worse than what was acknowledged: the incident is triggered again";
+                let number = incident_id.seq().to_string();
+                trace.decided(Stage::Group, "triggered_again", reason, &[("incident", &number)]);
+            }
+        }
+    }
+
+    /// A trigger finds no alert open.
+    fn open(
+        &mut self,
+        input: &Arc<EventInput>,
+        content: &Content,
+        dedup_key: DedupKey,
+        generated_key: bool,
+        at: &Moment,
+        trace: &mut Trace,
+    ) -> Merged {
+        let id = self.ids.alert(at.now);
+        let reason = if generated_key {
+            "it came without a dedup key, so one was made"
+        } else {
+            "no open alert with this key on this integration"
+        };
+        trace.decided(Stage::Dedup, "opened", reason, &[]);
+        let returning = if generated_key {
+            None
+        } else {
+            self.working
+                .newest_alert(input.integration.id, &dedup_key)
+                .filter(|alert| alert.service_id == at.service_id)
+                .and_then(|alert| alert.incident_id)
+        };
+        let reference = self.new_content(input, id, at, None);
+        let incident_id = self.group(input, content, id, returning, at, trace);
+        let alert = Alert {
+            id,
+            integration_id: input.integration.id,
+            service_id: at.service_id,
+            incident_id: Some(incident_id),
+            dedup_key,
+            generated_key,
+            status: Status::Triggered,
+            severity: content.severity,
+            max_severity: content.severity,
+            event_count: 1,
+            event_at: at.event_at,
+            first_event_at: at.now,
+            last_event_at: at.now,
+            acknowledged_at: None,
+            resolved_at: None,
+            last_event: at.event_id.row(),
+            content: reference,
+            dues: Dues::default(),
+        };
+        self.working.insert_alert(alert);
+        self.working.count(at.service_id, at.now).alerts += 1;
+        Merged {
+            disposition: Disposition::Opened,
+            alert_id: Some(id),
+            previous: None,
+            content: Some(reference.id),
+        }
+    }
+
+    fn new_content(
+        &mut self,
+        input: &Arc<EventInput>,
+        alert_id: AlertId,
+        at: &Moment,
+        unchanged_text: Option<ContentSeq>,
+    ) -> ContentRef {
+        let id = self.ids.content();
+        let text = unchanged_text.unwrap_or(id);
+        let event_id = at.event_id;
+        let input_ref = Arc::clone(input);
+        let row = NewContent { id, alert_id, event_id, text, input: input_ref };
+        self.working.changes.contents.push(row);
+        let Fingerprints { all, text: text_hash } = input.prepared.fingerprints;
+        ContentRef { id, hash: all, text, text_hash }
+    }
+
+    /// An acknowledge or resolve finds its alert open.
+    fn transition(
+        &mut self,
+        input: &Arc<EventInput>,
+        id: AlertId,
+        at: &Moment,
+        trace: &mut Trace,
+    ) -> Merged {
+        let action = input.event.intent.action();
+        let actor = actor_of(input);
+        let previous = self.working.alert(id).map(|alert| alert.last_event);
+        let transition = self.act_on_alert(id, action, at.now, &actor, "by an event");
+        self.working.change_alert(id, |alert| alert.last_event = at.event_id.row());
+        let disposition = match transition {
+            Transition::Acknowledged => {
+                let reason = "the open alert and its incident are acknowledged";
+                trace.decided(Stage::Dedup, "acknowledged", reason, &[]);
+                Disposition::Acknowledged
+            }
+            Transition::Resolved => {
+                trace.decided(Stage::Dedup, "resolved", "the open alert is resolved", &[]);
+                Disposition::Resolved
+            }
+            Transition::Unchanged | Transition::Merged => {
+                trace.decided(Stage::Dedup, "ignored", "the alert is acknowledged already", &[]);
+                Disposition::Ignored
+            }
+        };
+        Merged { disposition, alert_id: Some(id), previous, content: None }
+    }
+
+    pub(super) fn change_event(&mut self, input: &Arc<ChangeInput>) -> Outcome {
+        let now = self.working.clock(input.integration.service_id, input.received_at);
+        self.settle(now);
+        let id = self.ids.change(now);
+        let (event_at, _) = input.event_at(now);
+        self.working.changes.change_events.push(NewChange {
+            id,
+            input: Arc::clone(input),
+            received_at: now,
+            event_at,
+        });
+        Outcome::Change(id)
+    }
+}

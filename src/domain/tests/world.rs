@@ -1,0 +1,272 @@
+//! A store of maps: the simplest thing that keeps what the pipeline decides.
+//!
+//! It loads exactly what [`LoadKeys`] asks for, like a database, so a pipeline that looks at more
+//! than it asked for is caught here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::domain::{
+    alert::Alert,
+    changes::{Changes, EventInput, HourlyCount, Input, LoadKeys, Loaded, Outcome, TimelineEntry},
+    event::{Action, Api, Content, Disposition, Event, Intent, SentTime, Severity, StoredBody},
+    id::{AlertId, EventId, Ids, IncidentId, IntegrationId, RuleId, Sequences, ServiceId},
+    incident::Incident,
+    key::DedupKey,
+    pipeline,
+    routing::Directory,
+    service::{Integration, IntegrationType, Service, ServicePolicy},
+    time::Timestamp,
+};
+
+/// Everything that was ever decided.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) alerts: BTreeMap<AlertId, Alert>,
+    pub(crate) incidents: BTreeMap<IncidentId, Incident>,
+    pub(crate) timeline: Vec<TimelineEntry>,
+    /// Event, its alert, what became of it, its trace.
+    pub(crate) events: Vec<(EventId, Option<AlertId>, Disposition, String)>,
+    pub(crate) counts: BTreeMap<(ServiceId, i64), [u32; 4]>,
+    groups: BTreeMap<(ServiceId, RuleId, i64), IncidentId>,
+    clocks: BTreeMap<ServiceId, Timestamp>,
+}
+
+/// A gateway without disk, network or clock.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) directory: Directory,
+    pub(crate) integration: Arc<Integration>,
+    pub(crate) ids: Ids,
+}
+
+impl World {
+    /// One service with this policy (its JSON members) and one integration.
+    pub(crate) fn new(policy: &serde_json::Value) -> Self {
+        let mut parsed = ServicePolicy::default();
+        let mut errors = Vec::new();
+        let mut rules = 0;
+        let mut rule_id = || {
+            rules += 1;
+            RuleId::new(Timestamp::default(), rules, 0)
+        };
+        for (name, value) in policy.as_object().unwrap() {
+            parsed.read_member(name, value, &mut rule_id, &mut errors);
+        }
+        assert_eq!(errors, [], "the policy of the test");
+        let service = Service {
+            id: ServiceId::new(Timestamp::default(), 1, 0),
+            name: "default".to_owned(),
+            description: String::new(),
+            policy: parsed,
+            version: 1,
+            created_at: Timestamp::default(),
+        };
+        let integration = Integration {
+            id: IntegrationId::new(Timestamp::default(), 1, 0),
+            name: "default".to_owned(),
+            service_id: service.id,
+            kind: IntegrationType::PagerDuty,
+            shared: false,
+            key_hint: String::new(),
+            version: 1,
+            created_at: Timestamp::default(),
+        };
+        let directory =
+            Directory::new(1, vec![service], vec![integration.clone()], Vec::new(), Vec::new());
+        Self {
+            state: State::default(),
+            directory,
+            integration: Arc::new(integration),
+            ids: Ids::new(Sequences::default(), [1; 32]),
+        }
+    }
+
+    /// An event as it comes out of a handler.
+    pub(crate) fn event(&self, at: i64, key: Option<&str>, what: What) -> Input {
+        let dedup_key = key.map(|key| DedupKey::parse(key).unwrap());
+        let intent = match what {
+            What::Trigger { severity, class } => Intent::Trigger {
+                dedup_key,
+                content: Box::new(content(key.unwrap_or("none"), severity, class)),
+            },
+            What::Acknowledge => Intent::Acknowledge { dedup_key: dedup_key.unwrap() },
+            What::Resolve => Intent::Resolve { dedup_key: dedup_key.unwrap() },
+        };
+        let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
+        let prepared = pipeline::prepare(&event, &self.integration, &self.directory);
+        Input::Event(Arc::new(EventInput {
+            integration: Arc::clone(&self.integration),
+            received_at: Timestamp::from_millis(at),
+            event,
+            body: StoredBody { text: "{}".to_owned(), details: None },
+            prepared,
+        }))
+    }
+
+    /// One batch.
+    pub(crate) fn batch(&mut self, inputs: &[Input]) -> Vec<Outcome> {
+        let loaded = self.state.load(&pipeline::load_keys(inputs));
+        let (changes, outcomes) = pipeline::process(inputs, loaded, &self.directory, &mut self.ids);
+        self.state.save(&changes);
+        outcomes
+    }
+}
+
+/// What an event of a test wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Trigger { severity: Severity, class: &'static str },
+    Acknowledge,
+    Resolve,
+}
+
+impl What {
+    pub(crate) fn action(self) -> Action {
+        match self {
+            Self::Trigger { .. } => Action::Trigger,
+            Self::Acknowledge => Action::Acknowledge,
+            Self::Resolve => Action::Resolve,
+        }
+    }
+}
+
+fn content(key: &str, severity: Severity, class: &str) -> Content {
+    Content {
+        summary: format!("{key} is {severity}"),
+        source: Some("host".to_owned()),
+        severity,
+        component: None,
+        group: None,
+        class: (!class.is_empty()).then(|| class.to_owned()),
+        custom_details: None,
+        client: None,
+        client_url: None,
+        links: Vec::new(),
+        images: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+impl State {
+    /// The first line in which two states differ; a whole state is too much to read.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<String> {
+        if self == other {
+            return None;
+        }
+        let (ours, theirs) = (format!("{self:#?}"), format!("{other:#?}"));
+        let differing = ours.lines().zip(theirs.lines()).enumerate().find(|(_, (a, b))| a != b);
+        let around = |text: &str, at: usize| {
+            text.lines().skip(at.saturating_sub(12)).take(16).collect::<Vec<_>>().join("\n")
+        };
+        let at = differing.map_or(0, |(at, _)| at);
+        Some(format!("{}\n--- against ---\n{}", around(&ours, at), around(&theirs, at)))
+    }
+
+    fn load(&self, keys: &LoadKeys) -> Loaded {
+        let mut alerts: HashMap<AlertId, Alert> = HashMap::new();
+        let mut take = |alert: &Alert| {
+            alerts.insert(alert.id, alert.clone());
+        };
+        let of_key = |integration: IntegrationId, key: &DedupKey| {
+            self.alerts
+                .values()
+                .filter(|a| a.integration_id == integration && a.dedup_key == *key)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        for (integration, key) in &keys.alert_keys {
+            of_key(*integration, key).iter().filter(|a| a.is_open()).for_each(&mut take);
+        }
+        for (integration, key) in &keys.returning_keys {
+            let all = of_key(*integration, key);
+            if !all.iter().any(Alert::is_open) {
+                all.iter()
+                    .filter(|a| !a.generated_key)
+                    .max_by_key(|a| a.id)
+                    .into_iter()
+                    .for_each(&mut take);
+            }
+        }
+        for id in &keys.alerts {
+            self.alerts.get(id).into_iter().for_each(&mut take);
+        }
+        for id in &keys.incidents {
+            let of_incident = |a: &&Alert| a.incident_id == Some(*id) && a.is_open();
+            self.alerts.values().filter(of_incident).for_each(&mut take);
+        }
+        if let Some((now, _)) = keys.due {
+            let due = |a: &&Alert| {
+                a.is_open()
+                    && [a.dues.auto_resolve, a.dues.ack_timeout]
+                        .into_iter()
+                        .flatten()
+                        .any(|at| at <= now)
+            };
+            self.alerts.values().filter(due).for_each(&mut take);
+        }
+        let mut incidents: BTreeMap<IncidentId, Incident> = BTreeMap::new();
+        let groups: Vec<_> =
+            keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
+        let due_incidents = keys.due.into_iter().flat_map(|(now, _)| {
+            self.incidents
+                .values()
+                .filter(move |i| i.ack_timeout_due.is_some_and(|at| at <= now))
+                .map(|i| i.id)
+        });
+        let wanted = alerts
+            .values()
+            .filter_map(|alert| alert.incident_id)
+            .chain(keys.incidents.iter().copied())
+            .chain(groups.iter().map(|(_, id)| *id))
+            .chain(due_incidents);
+        for id in wanted {
+            incidents.extend(self.incidents.get(&id).map(|incident| (id, incident.clone())));
+        }
+        Loaded {
+            alerts: alerts.into_values().collect(),
+            incidents: incidents.into_values().collect(),
+            groups,
+            service_clocks: self.clocks.iter().map(|(id, now)| (*id, *now)).collect(),
+            more_due: false,
+        }
+    }
+
+    fn save(&mut self, changes: &Changes) {
+        let updated = changes.merged_alerts.iter().chain(&changes.updated_alerts);
+        for alert in changes.new_alerts.iter().chain(updated) {
+            self.alerts.insert(alert.id, alert.clone());
+        }
+        for incident in changes.new_incidents.iter().chain(&changes.updated_incidents) {
+            let mut stored = incident.clone();
+            // As a database gives them back.
+            if let Some(group) = &mut stored.group {
+                group.hashes.clear();
+            }
+            if !incident.is_open() {
+                self.groups.retain(|_, id| *id != incident.id);
+            }
+            self.incidents.insert(incident.id, stored);
+        }
+        self.groups.extend(changes.groups.iter().copied());
+        self.groups.retain(|key, _| !changes.closed_groups.contains(key));
+        self.timeline.extend(changes.timeline.iter().cloned());
+        self.events.extend(
+            changes.events.iter().map(|e| (e.id, e.alert_id, e.disposition, e.trace.clone())),
+        );
+        for count in &changes.counts {
+            let HourlyCount { service_id, hour, events, alerts, incidents, resolved_alerts } =
+                *count;
+            let sum = self.counts.entry((service_id, hour)).or_default();
+            for (sum, by) in sum.iter_mut().zip([events, alerts, incidents, resolved_alerts]) {
+                *sum += by;
+            }
+        }
+        for (service, now) in &changes.service_clocks {
+            self.clocks.insert(*service, *now);
+        }
+    }
+}

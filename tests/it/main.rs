@@ -1,0 +1,17 @@
+//! The gateway as its users see it: over HTTP, by its command line, through signals and files.
+//!
+//! One binary, because linking is what costs. [`harness`] starts gateways; the other modules are
+//! named after what they hold.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod crash;
+mod disk;
+mod fixtures;
+mod harness;
+mod http;
+mod listeners;
+mod operations;
+mod secrets;
+mod sql;
+mod start;
+mod wire;
