@@ -219,7 +219,9 @@ async fn a_second_signal_stops_at_once() {
     gateway.signal("TERM");
     let (status, log) = gateway.ended().await;
 
-    assert_eq!(status.code(), Some(1), "{log}");
+    // Whether anything was cut off is a matter of instants; that it says so is not.
+    let all_is_stored = log.contains("everything that was accepted is stored");
+    assert_eq!(status.code(), Some(i32::from(!all_is_stored)), "{log}");
     sql::assert_sound(&database(place.path())).await;
     let counts = sql::texts(&database(place.path()), "SELECT '' || count(*) FROM events").await;
     assert_eq!(counts, ["2"]);

@@ -199,6 +199,17 @@ impl TestGateway {
         while self.gateway.api.ingest.tick(self.clock.now()).await.unwrap() > 0 {}
     }
 
+    /// Sets how the service `default` treats its alerts.
+    pub(crate) async fn policy(&self, policy: Value) {
+        let services = self.read("/services").await;
+        let is_default = |service: &&Value| service["name"] == "default";
+        let service = services["items"].as_array().unwrap().iter().find(is_default).unwrap();
+        let path = format!("/services/{}", service["id"].as_str().unwrap());
+        let mut service = policy;
+        service["name"] = json!("default");
+        self.call("PUT", &path, Some(service), 200).await;
+    }
+
     /// Stops as on SIGTERM and gives the database's directory back.
     pub(crate) async fn drain(self) -> TempDir {
         self.gateway.tasks.drain();

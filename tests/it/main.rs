@@ -4,11 +4,13 @@
 //! named after what they hold.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod api;
 mod crash;
 mod disk;
 mod fixtures;
 mod harness;
 mod http;
+mod lifecycle;
 mod listeners;
 mod operations;
 mod secrets;
