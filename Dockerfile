@@ -5,6 +5,7 @@ WORKDIR /src
 ENV RUSTUP_TOOLCHAIN=1.95.0
 
 # Dependencies first: this layer is built again only when they change.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \

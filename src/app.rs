@@ -4,6 +4,7 @@
 //! the last batch is committed → the database is closed. Whatever was answered 2xx is on disk.
 
 mod first_start;
+mod heartbeat;
 mod server;
 mod tls;
 
@@ -182,6 +183,10 @@ impl Gateway {
             changes: settings.retention.changes,
         };
         tasks.spawn_essential("purge", timers::purge(ingest, retention, stop.clone()));
+        if let Some(url) = &settings.heartbeat_url {
+            let beat = heartbeat::Heartbeat::new(url.clone(), Arc::clone(&api.health))?;
+            tasks.spawn("heartbeat", beat.run(stop.clone()));
+        }
         let measured = Arc::clone(&store) as Arc<dyn Store>;
         tasks.spawn_essential("measure", timers::measure(measured, metrics, stop));
         Ok(Self {

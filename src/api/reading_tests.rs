@@ -20,10 +20,11 @@ use crate::{
 const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 
 type Answer = (StatusCode, HeaderMap, Value);
+type Answering = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// Asks one gateway.
 struct Client {
-    service: Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>,
+    service: Box<dyn Fn(TestRequest) -> Answering>,
     token: String,
 }
 

@@ -164,7 +164,7 @@ pub const KEYS: &[Key] = &[
         default: Some("30d"),
         unset: "",
         meaning: "How long deliveries and the answers of receivers are kept.",
-        reason: "They answer \"was I told?\", which is asked soon or never.",
+        reason: "Reserved: this version delivers nothing yet, so it changes nothing.",
     },
     Key {
         path: "tls.cert",
@@ -229,8 +229,7 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         unset: "",
         meaning: "Whether receivers may be at private, loopback or link-local addresses.",
-        reason: "Off, so that who may set up a receiver cannot reach into your network. A \
-                 receiver may also name allowed hosts.",
+        reason: "Reserved: this version has no receivers yet, so it changes nothing.",
     },
     Key {
         path: "shutdown.delay",

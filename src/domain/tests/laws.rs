@@ -88,7 +88,7 @@ pub(crate) fn policies() -> impl Strategy<Value = serde_json::Value> {
     ])
 }
 
-const START: i64 = 1_763_600_000_000;
+pub(crate) const START: i64 = 1_763_600_000_000;
 
 /// The inputs of a history. Actions aim at rows by number: ids are made alike in every run.
 fn inputs(world: &World, ids: &World, steps: &[Step]) -> Vec<Input> {

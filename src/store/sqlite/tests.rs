@@ -9,15 +9,22 @@ use crate::{
     domain::{
         changes::{Input, LoadKeys, Loaded},
         configuration::{Audit, Configuration},
+        event::{Intent, StoredBody},
         id::{AuditId, Ids, Sequences},
         key::RoutingKey,
         pipeline,
         routing::Directory,
         service::Service,
-        tests::{laws, world::World},
+        tests::{
+            laws,
+            world::{What, World},
+        },
         time::Timestamp,
     },
-    store::Store as _,
+    store::{
+        Maintenance, Store as _,
+        query::{AlertFilter, Page, Reads as _},
+    },
 };
 
 /// A directory of a test, gone with it.
@@ -168,4 +175,133 @@ async fn a_second_gateway_on_the_same_file_is_refused() {
     let second = SqliteStore::open(&scratch.database(1)).await.unwrap_err();
 
     assert!(second.to_string().starts_with("another dutygate is running on the database"));
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// Commits one trigger with these details, `hours` after the start.
+async fn commit_with_details(
+    store: &SqliteStore,
+    world: &World,
+    ids: &mut Ids,
+    (hours, key, details): (i64, &str, &str),
+) {
+    let Input::Event(event) = laws::trigger(world, hours * HOUR, key) else { unreachable!() };
+    let mut input = event.prepared_as(event.integration.clone(), event.prepared.clone());
+    if let Intent::Trigger { content, .. } = &mut input.event.intent {
+        content.custom_details = Some(details.into());
+        input.prepared.fingerprints = content.fingerprints();
+    }
+    let text = format!("{{\"custom_details\":{details}}}");
+    let start = u32::try_from(text.find(details).unwrap()).unwrap();
+    let end = start + u32::try_from(details.len()).unwrap();
+    input.body = StoredBody { text, details: Some((start, end)) };
+    commit(store, &[Input::Event(input.into())], &world.directory, ids).await;
+}
+
+async fn count(store: &SqliteStore, table: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+        .fetch_one(store.readers())
+        .await
+        .unwrap()
+}
+
+async fn purge(store: &SqliteStore, step: Maintenance) -> u64 {
+    let mut rows = 0;
+    loop {
+        let done = store.maintain(step).await.unwrap();
+        rows += done.rows;
+        if !done.more {
+            return rows;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_purge_of_events_spares_the_body_that_holds_an_alerts_large_details() {
+    let scratch = Scratch::new("purge-events");
+    let world = World::new(&serde_json::json!({}));
+    let store = store_of(&world, &scratch.database(1)).await;
+    let mut ids = Ids::new(Sequences::default(), [1; 32]);
+    let large = format!("[\"{}\"]", "x".repeat(5000));
+    for (hours, details) in [(0, "1"), (0, "2"), (1, &large), (2, "3"), (3, "4")] {
+        let key = if details.len() > 4096 { "large" } else { "small" };
+        commit_with_details(&store, &world, &mut ids, (hours, key, details)).await;
+    }
+    let before = Timestamp::from_millis(laws::START + 2 * HOUR + 1);
+
+    let purged = purge(&store, Maintenance::PurgeEvents { before }).await;
+
+    // Of the four before the time one holds the details of "large".
+    assert_eq!(purged, 3);
+    assert_eq!(count(&store, "events").await, 2);
+    let alerts = load_newest(&store, 2).await;
+    assert_eq!(alerts[0].1, large, "its details can still be read");
+    // Of the versions of "small" the second is gone; the first has the text that is indexed.
+    assert_eq!(count(&store, "contents").await, 4);
+}
+
+/// Dedup key and details of the newest alerts, oldest first.
+async fn load_newest(store: &SqliteStore, number: usize) -> Vec<(String, String)> {
+    let page = Page { limit: number, before: None, count: false };
+    let listed = store.alerts(&AlertFilter::default(), page).await.unwrap();
+    let mut alerts: Vec<_> = listed
+        .items
+        .into_iter()
+        .map(|alert| {
+            let details = alert.custom_details.map(|d| d.get().to_owned()).unwrap_or_default();
+            (alert.dedup_key, details)
+        })
+        .collect();
+    alerts.sort();
+    alerts
+}
+
+#[tokio::test]
+async fn the_purge_of_alerts_takes_what_was_resolved_long_ago_with_all_that_belongs_to_it() {
+    let scratch = Scratch::new("purge-alerts");
+    let world = World::new(&serde_json::json!({}));
+    let store = store_of(&world, &scratch.database(1)).await;
+    let mut ids = Ids::new(Sequences::default(), [1; 32]);
+    let resolve =
+        |hours: i64, key| world.event(laws::START + hours * HOUR, Some(key), What::Resolve);
+    let history = [
+        laws::trigger(&world, 0, "old"),
+        laws::trigger(&world, 0, "open"),
+        resolve(1, "old"),
+        laws::trigger(&world, 2 * HOUR, "late"),
+        resolve(9, "late"),
+        laws::trigger(&world, 9 * HOUR, "newest"),
+    ];
+    for input in history {
+        commit(&store, &[input], &world.directory, &mut ids).await;
+    }
+    store.maintain(Maintenance::IndexTexts).await.unwrap();
+    let before = Timestamp::from_millis(laws::START + 5 * HOUR);
+
+    let purged = purge(&store, Maintenance::PurgeAlerts { before }).await;
+
+    assert_eq!(purged, 2, "one alert and its incident");
+    let left: Vec<_> = load_newest(&store, 9).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["late", "newest", "open"]);
+    assert_eq!(count(&store, "incidents").await, 3);
+    assert_eq!(count(&store, "contents").await, 3);
+    assert_eq!(store.sequences().await.unwrap().alert, 5, "numbers are not given again");
+}
+
+#[tokio::test]
+async fn the_purge_goes_in_small_steps() {
+    let scratch = Scratch::new("purge-steps");
+    let world = World::new(&serde_json::json!({}));
+    let store = store_of(&world, &scratch.database(1)).await;
+    let mut ids = Ids::new(Sequences::default(), [1; 32]);
+    let flood: Vec<_> = (0..1200).map(|n| laws::trigger(&world, n, &format!("k{n}"))).collect();
+    commit(&store, &flood, &world.directory, &mut ids).await;
+    let step = Maintenance::PurgeEvents { before: Timestamp::from_millis(laws::START + HOUR) };
+
+    let first = store.maintain(step).await.unwrap();
+
+    assert!(first.more && first.rows < 1200, "{first:?}");
+    assert_eq!(first.rows + purge(&store, step).await, 1199, "the newest stays");
+    assert!(purge(&store, Maintenance::Vacuum).await > 0, "pages go back to the file system");
 }

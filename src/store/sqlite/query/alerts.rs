@@ -5,11 +5,14 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    super::{StoreError, maintenance, maintenance::Log, rows::Columns, store_error},
+    super::{StoreError, maintenance::Log, rows::Columns, store_error},
     PAGE_BYTES,
-    search::{self, Candidates},
+    search::{self, Candidates, Words},
     subject::{DETAILS, Tests},
-    walk::{self, Found, Limits, Scan, Sql, json_list, push_in, push_span, push_times},
+    walk::{
+        self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Limits, Scan, Sql, json_list, push_in,
+        push_span, push_times,
+    },
 };
 use crate::{
     domain::{
@@ -35,28 +38,23 @@ pub(super) enum Source {
     Incident(i64),
     /// Those that have one of these texts now.
     Texts(Vec<i64>),
-    /// Those that have a text now that a slice of the index, up to a number, has under an
-    /// expression.
-    Slice { slice: i64, expression: String, watermark: i64 },
-    /// Those that have a text now which is newer than that number.
-    Tail { watermark: i64 },
 }
 
 /// Finds the alerts that fit a filter among those of a source.
 pub(super) struct AlertScan<'f> {
     pub(super) filter: &'f AlertFilter,
     pub(super) source: Source,
-    /// Words are looked for by the source.
-    pub(super) words_hold: bool,
+    /// The index says which texts have the words of `q`; else each is looked at.
+    pub(super) words: Option<&'f Words>,
 }
 
 impl<'f> AlertScan<'f> {
     pub(super) fn new(filter: &'f AlertFilter, source: Source) -> Self {
-        Self { filter, source, words_hold: false }
+        Self { filter, source, words: None }
     }
 
     fn tests(&self) -> Tests<'f> {
-        let q: &[_] = if self.words_hold { &[] } else { &self.filter.q };
+        let q: &[_] = if self.words.is_some() { &[] } else { &self.filter.q };
         Tests { q, matchers: &self.filter.matchers }
     }
 
@@ -70,18 +68,6 @@ impl<'f> AlertScan<'f> {
                 .push_bind(json_list(texts))
                 .push(") j CROSS JOIN contents t ON t.seq = j.value")
                 .push(" CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq"),
-            Source::Slice { slice, expression, watermark } => {
-                let table = maintenance::slice_table(*slice);
-                sql.push(format!(" FROM (SELECT rowid AS seq FROM {table} WHERE {table} MATCH "))
-                    .push_bind(expression.clone())
-                    .push(" AND rowid <= ")
-                    .push_bind(*watermark)
-                    .push(") f CROSS JOIN contents t ON t.seq = f.seq")
-                    .push(" CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq")
-            }
-            Source::Tail { .. } => sql.push(
-                " FROM contents t NOT INDEXED CROSS JOIN alerts a ON a.seq = t.alert_seq AND a.text_seq = t.seq",
-            ),
         };
         if needs_content(self.filter) || !self.tests().is_empty() {
             sql.push(" CROSS JOIN contents c ON c.seq = a.content_seq");
@@ -94,12 +80,12 @@ impl<'f> AlertScan<'f> {
             Source::Incident(incident) => {
                 sql.push(" AND a.incident_seq = ").push_bind(*incident);
             }
-            Source::Tail { watermark } => {
-                sql.push(" AND t.seq > ").push_bind(*watermark);
-            }
-            Source::Table | Source::Texts(_) | Source::Slice { .. } => {}
+            Source::Table | Source::Texts(_) => {}
         }
         push_alert_conditions(sql, self.filter);
+        if let Some(words) = self.words {
+            words.push(sql, "a.text_seq");
+        }
     }
 }
 
@@ -137,9 +123,14 @@ impl Scan for AlertScan<'_> {
     fn is_windowed(&self) -> bool {
         matches!(self.source, Source::Table)
     }
+
+    fn first_window(&self) -> i64 {
+        if self.words.is_some() { FIRST_WINDOW_OF_WORDS } else { FIRST_WINDOW }
+    }
 }
 
-fn needs_content(filter: &AlertFilter) -> bool {
+/// Whether the conditions look at the content of the alert.
+pub(super) fn needs_content(filter: &AlertFilter) -> bool {
     filter.texts.iter().any(|(field, _)| *field != TextField::DedupKey)
 }
 
@@ -173,54 +164,71 @@ pub(super) fn fits_nothing(filter: &AlertFilter) -> bool {
     filter.suppressed == Some(true) || tests.find_nothing()
 }
 
-/// The sources to look through for a filter, which have no alert in common.
+/// The sources to look through for a filter, which have no alert in common; and how the index is
+/// asked, if its words are too common to look at each text that has them.
 async fn scans<'f>(
     connection: &mut SqliteConnection,
     filter: &'f AlertFilter,
-) -> Result<Vec<AlertScan<'f>>, StoreError> {
-    let found = search::candidates(connection, &filter.texts, &filter.q).await?;
-    let sources = match found {
-        Candidates::Complete(texts) => vec![Source::Texts(texts)],
-        Candidates::NotAsked | Candidates::Common if !filter.incidents.is_empty() => {
-            let mut incidents: Vec<i64> = filter.incidents.iter().map(|i| i.seq()).collect();
-            incidents.sort_unstable();
-            incidents.dedup();
-            incidents.into_iter().map(Source::Incident).collect()
+) -> Result<(Vec<AlertScan<'f>>, Option<Words>), StoreError> {
+    let words = match search::candidates(connection, &filter.texts, &filter.q).await? {
+        Candidates::Complete(texts) => {
+            return Ok((vec![AlertScan::new(filter, Source::Texts(texts))], None));
         }
-        Candidates::NotAsked | Candidates::Common if only_open(&filter.status) => {
-            let services = super::service_seqs(connection, &filter.services).await?;
-            services.into_iter().map(Source::Open).collect()
-        }
-        Candidates::NotAsked | Candidates::Common => vec![Source::Table],
+        Candidates::Common(words) => words,
+        Candidates::NotAsked => None,
     };
-    Ok(sources.into_iter().map(|source| AlertScan::new(filter, source)).collect())
+    let sources: Vec<Source> = if !filter.incidents.is_empty() {
+        let mut incidents: Vec<i64> = filter.incidents.iter().map(|i| i.seq()).collect();
+        incidents.sort_unstable();
+        incidents.dedup();
+        incidents.into_iter().map(Source::Incident).collect()
+    } else if only_open(&filter.status) {
+        let services = super::service_seqs(connection, &filter.services).await?;
+        services.into_iter().map(Source::Open).collect()
+    } else {
+        vec![Source::Table]
+    };
+    Ok((sources.into_iter().map(|source| AlertScan::new(filter, source)).collect(), words))
 }
 
 pub(super) fn only_open(status: &[Status]) -> bool {
     !status.is_empty() && !status.contains(&Status::Resolved)
 }
 
-/// The numbers of one page of alerts.
+/// The numbers of one page of alerts. Common words are mostly in the newest rows too, so these are
+/// looked at first; only if they do not fill the page, the index is asked for all of them.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     filter: &AlertFilter,
     page: Page,
 ) -> Result<Found, StoreError> {
-    let scans = scans(connection, filter).await?;
+    let (mut scans, words) = scans(connection, filter).await?;
     let span = super::span(connection, Log::Alerts, filter.since, filter.until).await?;
-    walk::page(connection, &scans, span, page).await
+    let mut found = walk::page(connection, &scans, span, page).await?;
+    if words.is_some()
+        && let Some(rest) = found.missing(page)
+    {
+        for scan in &mut scans {
+            scan.words = words.as_ref();
+        }
+        found.extend(walk::page(connection, &scans, span, rest).await?);
+    }
+    Ok(found)
 }
 
 /// The numbers of all alerts that have certain texts, if these are few enough to look at each.
 pub(super) async fn find_by_texts(
     connection: &mut SqliteConnection,
     filter: &AlertFilter,
-) -> Result<Option<Vec<i64>>, StoreError> {
-    let found = search::candidates(connection, &filter.texts, &filter.q).await?;
-    let Candidates::Complete(texts) = found else { return Ok(None) };
+) -> Result<Result<Vec<i64>, Option<Words>>, StoreError> {
+    let texts = match search::candidates(connection, &filter.texts, &filter.q).await? {
+        Candidates::Complete(texts) => texts,
+        Candidates::Common(words) => return Ok(Err(words)),
+        Candidates::NotAsked => return Ok(Err(None)),
+    };
     let scan = AlertScan::new(filter, Source::Texts(texts));
     let walked = walk::walk(connection, &scan, (0, i64::MAX), usize::MAX, Limits::NONE).await?;
-    Ok(Some(walked.keys))
+    Ok(Ok(walked.keys))
 }
 
 /// How many alerts fit.
@@ -228,21 +236,11 @@ pub(super) async fn count(
     connection: &mut SqliteConnection,
     filter: &AlertFilter,
 ) -> Result<Option<u64>, StoreError> {
-    let mut scans = scans(connection, filter).await?;
-    let span = super::span(connection, Log::Alerts, filter.since, filter.until).await?;
-    let common = scans.iter().any(|scan| matches!(scan.source, Source::Table));
-    if common
-        && filter.matchers.is_empty()
-        && let Some(expression) = search::expression(&filter.texts, &filter.q)
-    {
-        // The index knows all that have the words; what it does not hold yet is tested.
-        let watermark = maintenance::indexed_up_to(&mut *connection).await?;
-        scans = vec![AlertScan::new(filter, Source::Tail { watermark })];
-        for slice in search::slices(connection).await? {
-            let source = Source::Slice { slice, expression: expression.clone(), watermark };
-            scans.push(AlertScan { filter, source, words_hold: true });
-        }
+    let (mut scans, words) = scans(connection, filter).await?;
+    for scan in &mut scans {
+        scan.words = words.as_ref();
     }
+    let span = super::span(connection, Log::Alerts, filter.since, filter.until).await?;
     walk::count(connection, &scans, span).await
 }
 

@@ -10,10 +10,13 @@ use uuid::Uuid;
 use super::{
     super::{StoreError, maintenance::Log, rows::Columns, store_error},
     PAGE_BYTES,
-    alerts::text_column,
-    search::{self, Candidates},
+    alerts::{only_open, text_column},
+    search::{self, Candidates, Words},
     subject::Tests,
-    walk::{self, Found, Scan, Sql, json_list, push_in, push_span, push_times},
+    walk::{
+        self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Scan, Sql, json_list, push_in, push_span,
+        push_times,
+    },
 };
 use crate::{
     domain::{
@@ -42,11 +45,14 @@ enum Source {
 struct EventScan<'f> {
     filter: &'f EventFilter,
     source: Source,
+    /// The index says which texts have the words of `q`; else each is looked at.
+    words: Option<&'f Words>,
 }
 
 impl<'f> EventScan<'f> {
     fn tests(&self) -> Tests<'f> {
-        Tests { q: &self.filter.event.q, matchers: &self.filter.event.matchers }
+        let q: &[_] = if self.words.is_some() { &[] } else { &self.filter.event.q };
+        Tests { q, matchers: &self.filter.event.matchers }
     }
 
     fn push_conditions(&self, sql: &mut Sql) {
@@ -64,6 +70,9 @@ impl<'f> EventScan<'f> {
             push_in(sql, text_column(*field, "e.dedup_key"), values.iter().cloned());
         }
         push_times(sql, "e.received_at_ms", event.since, event.until);
+        if let Some(words) = self.words {
+            words.push(sql, "c.text_seq");
+        }
     }
 
     /// Whether conditions or tests look at the event's alert or content.
@@ -73,7 +82,7 @@ impl<'f> EventScan<'f> {
             && event.severity.is_empty()
             && event.incidents.is_empty()
             && !has_words(self.filter)
-            && self.tests().is_empty())
+            && event.matchers.is_empty())
     }
 
     /// From the tables on, without the chain before it.
@@ -155,6 +164,10 @@ impl Scan for EventScan<'_> {
         matches!(self.source, Source::Table)
     }
 
+    fn first_window(&self) -> i64 {
+        if self.words.is_some() { FIRST_WINDOW_OF_WORDS } else { FIRST_WINDOW }
+    }
+
     fn can_limit(&self) -> bool {
         matches!(self.source, Source::Table)
     }
@@ -170,33 +183,39 @@ async fn scan<'f>(
     connection: &mut SqliteConnection,
     filter: &'f EventFilter,
     before: Option<i64>,
-) -> Result<EventScan<'f>, StoreError> {
-    let table = EventScan { filter, source: Source::Table };
+) -> Result<(EventScan<'f>, Option<Words>), StoreError> {
+    let table = EventScan { filter, source: Source::Table, words: None };
+    let event = &filter.event;
     let alerts: Vec<i64> = if !filter.alerts.is_empty() {
         filter.alerts.iter().map(|id| id.seq()).collect()
     } else if has_words(filter) {
-        match search::candidates(connection, &filter.event.texts, &filter.event.q).await? {
+        match search::candidates(connection, &event.texts, &event.q).await? {
             Candidates::Complete(texts) => sqlx::query_scalar(ALERTS_OF_TEXTS)
                 .bind(json_list(&texts))
                 .fetch_all(&mut *connection)
                 .await
                 .map_err(store_error)?,
-            Candidates::NotAsked | Candidates::Common => return Ok(table),
+            Candidates::Common(words) => return Ok((table, words)),
+            Candidates::NotAsked => return Ok((table, None)),
         }
-    } else if !filter.event.incidents.is_empty() {
-        let incidents: Vec<i64> = filter.event.incidents.iter().map(|i| i.seq()).collect();
-        let alerts: Vec<i64> = sqlx::query_scalar(ALERTS_OF_INCIDENTS)
-            .bind(json_list(&incidents))
+    } else if !event.incidents.is_empty() || only_open(&event.status) {
+        let (statement, owners) = if event.incidents.is_empty() {
+            (OPEN_ALERTS, super::service_seqs(connection, &[]).await?)
+        } else {
+            (ALERTS_OF_INCIDENTS, event.incidents.iter().map(|i| i.seq()).collect())
+        };
+        let alerts: Vec<i64> = sqlx::query_scalar(statement)
+            .bind(json_list(&owners))
             .bind(CHAINS_MAX)
             .fetch_all(&mut *connection)
             .await
             .map_err(store_error)?;
         if i64::try_from(alerts.len()).unwrap_or(CHAINS_MAX) >= CHAINS_MAX {
-            return Ok(table);
+            return Ok((table, None));
         }
         alerts
     } else {
-        return Ok(table);
+        return Ok((table, None));
     };
     let newest = sqlx::query_scalar(CHAIN_STARTS)
         .bind(json_list(&alerts))
@@ -204,8 +223,12 @@ async fn scan<'f>(
         .fetch_all(&mut *connection)
         .await
         .map_err(store_error)?;
-    Ok(EventScan { filter, source: Source::Chains(newest) })
+    Ok((EventScan { source: Source::Chains(newest), ..table }, None))
 }
+
+pub(super) const OPEN_ALERTS: &str = "SELECT a.seq FROM json_each(?1) j \
+     CROSS JOIN alerts a INDEXED BY alerts_open_service ON a.service_seq = j.value \
+     AND a.status <> 'resolved' LIMIT ?2";
 
 pub(super) const ALERTS_OF_TEXTS: &str = "SELECT DISTINCT t.alert_seq FROM json_each(?1) j \
      CROSS JOIN contents t ON t.seq = j.value";
@@ -219,23 +242,31 @@ pub(super) const CHAIN_STARTS: &str = "SELECT DISTINCT coalesce((SELECT CASE WHE
      e.alert_seq = a.seq THEN coalesce(e.prev_event_seq, 0) END FROM events e WHERE e.seq = ?2), \
      a.last_event_seq) FROM json_each(?1) j CROSS JOIN alerts a ON a.seq = j.value";
 
-/// The numbers of one page of events.
+/// The numbers of one page of events; common words as in [`super::alerts::find`].
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     filter: &EventFilter,
     page: Page,
 ) -> Result<Found, StoreError> {
-    let scan = scan(connection, filter, page.before).await?;
+    let (mut scan, words) = scan(connection, filter, page.before).await?;
     let (since, until) = (filter.event.since, filter.event.until);
     let span = super::span(connection, Log::Events, since, until).await?;
-    walk::page(connection, &[scan], span, page).await
+    let mut found = walk::page(connection, std::slice::from_ref(&scan), span, page).await?;
+    if words.is_some()
+        && let Some(rest) = found.missing(page)
+    {
+        scan.words = words.as_ref();
+        found.extend(walk::page(connection, &[scan], span, rest).await?);
+    }
+    Ok(found)
 }
 
 pub(super) async fn count(
     connection: &mut SqliteConnection,
     filter: &EventFilter,
 ) -> Result<Option<u64>, StoreError> {
-    let scan = scan(connection, filter, None).await?;
+    let (mut scan, words) = scan(connection, filter, None).await?;
+    scan.words = words.as_ref();
     let (since, until) = (filter.event.since, filter.event.until);
     let span = super::span(connection, Log::Events, since, until).await?;
     walk::count(connection, &[scan], span).await

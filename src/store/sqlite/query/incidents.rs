@@ -6,8 +6,12 @@ use uuid::Uuid;
 use super::{
     super::{StoreError, maintenance::Log, rows::Columns, store_error},
     alerts,
+    search::Words,
     subject::Tests,
-    walk::{self, Found, Scan, Sql, json_list, push_in, push_span, push_times},
+    walk::{
+        self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Scan, Sql, json_list, push_in, push_span,
+        push_times,
+    },
 };
 use crate::{
     domain::{
@@ -38,6 +42,8 @@ struct IncidentScan<'f> {
     source: Source,
     /// That one of its alerts fits is known already.
     alerts_hold: bool,
+    /// The index says which texts have the words of `q`; else each is looked at.
+    words: Option<&'f Words>,
 }
 
 impl<'f> IncidentScan<'f> {
@@ -46,7 +52,8 @@ impl<'f> IncidentScan<'f> {
         if self.alerts_hold {
             return Tests { q: &[], matchers: &[] };
         }
-        Tests { q: &alert.q, matchers: &alert.matchers }
+        let q: &[_] = if self.words.is_some() { &[] } else { &alert.q };
+        Tests { q, matchers: &alert.matchers }
     }
 
     fn push_source(&self, sql: &mut Sql) {
@@ -68,22 +75,53 @@ impl<'f> IncidentScan<'f> {
         if let Source::Open(service) = &self.source {
             sql.push(" AND i.status <> 'resolved' AND i.service_seq = ").push_bind(*service);
         }
+        self.push_own_conditions(sql);
+        let filter = self.filter;
+        if self.is_tested() {
+            self.push_alert_conditions(sql);
+        } else if !self.alerts_hold && asks_for_alerts(filter) {
+            sql.push(" AND EXISTS (SELECT 1 FROM alerts a INDEXED BY alerts_incident");
+            if alerts::needs_content(&filter.alert) {
+                sql.push(" CROSS JOIN contents c ON c.seq = a.content_seq");
+            }
+            sql.push(" WHERE a.incident_seq = i.seq");
+            self.push_alert_conditions(sql);
+            sql.push(")");
+        }
+    }
+
+    fn push_own_conditions(&self, sql: &mut Sql) {
         let filter = self.filter;
         push_in(sql, "i.status", filter.status.iter().map(|status| status.as_str()));
         push_in(sql, "i.severity", filter.severity.iter().map(|severity| severity.as_str()));
         push_in(sql, "i.service_seq", filter.services.iter().map(|id| id.seq()));
         push_in(sql, "i.seq", filter.incidents.iter().map(|incident| incident.seq()));
         push_times(sql, "i.created_at_ms", filter.since, filter.until);
-        if self.is_tested() {
-            alerts::push_alert_conditions(sql, &filter.alert);
-        } else if !self.alerts_hold && asks_for_alerts(filter) {
-            sql.push(
-                " AND EXISTS (SELECT 1 FROM alerts a INDEXED BY alerts_incident \
-                 CROSS JOIN contents c ON c.seq = a.content_seq WHERE a.incident_seq = i.seq",
-            );
-            alerts::push_alert_conditions(sql, &filter.alert);
-            sql.push(")");
+    }
+
+    fn push_alert_conditions(&self, sql: &mut Sql) {
+        alerts::push_alert_conditions(sql, &self.filter.alert);
+        if let Some(words) = self.words {
+            words.push(sql, "a.text_seq");
         }
+    }
+
+    /// Whether going through all alerts once is the way to count.
+    fn is_from_alerts(&self) -> bool {
+        matches!(self.source, Source::Table) && !self.alerts_hold && asks_for_alerts(self.filter)
+    }
+
+    /// To ask each incident for its alerts would jump about in their table.
+    fn count_from_alerts(&self, low: i64, high: i64) -> Sql {
+        let mut sql = Sql::new("SELECT count(DISTINCT a.incident_seq) FROM alerts a NOT INDEXED");
+        if alerts::needs_content(&self.filter.alert) {
+            sql.push(" CROSS JOIN contents c ON c.seq = a.content_seq");
+        }
+        sql.push(" CROSS JOIN incidents i ON i.seq = a.incident_seq WHERE TRUE");
+        self.push_alert_conditions(&mut sql);
+        self.push_own_conditions(&mut sql);
+        push_span(&mut sql, "a.incident_seq", low, high);
+        sql
     }
 }
 
@@ -104,6 +142,9 @@ impl Scan for IncidentScan<'_> {
         if self.is_tested() {
             return None;
         }
+        if self.is_from_alerts() {
+            return Some(self.count_from_alerts(low, high));
+        }
         let mut sql = Sql::new("SELECT count(*)");
         self.push_source(&mut sql);
         push_span(&mut sql, "i.seq", low, high);
@@ -121,6 +162,10 @@ impl Scan for IncidentScan<'_> {
     fn is_windowed(&self) -> bool {
         matches!(self.source, Source::Table)
     }
+
+    fn first_window(&self) -> i64 {
+        if self.words.is_some() { FIRST_WINDOW_OF_WORDS } else { FIRST_WINDOW }
+    }
 }
 
 /// Whether one of its alerts has to fit.
@@ -135,46 +180,64 @@ fn asks_for_alerts(filter: &IncidentFilter) -> bool {
 async fn scans<'f>(
     connection: &mut SqliteConnection,
     filter: &'f IncidentFilter,
-) -> Result<Vec<IncidentScan<'f>>, StoreError> {
-    let scan = |source, alerts_hold| IncidentScan { filter, source, alerts_hold };
-    if let Some(found) = alerts::find_by_texts(connection, &filter.alert).await? {
-        let numbers = sqlx::query_scalar(INCIDENTS_OF_ALERTS)
-            .bind(json_list(&found))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(store_error)?;
-        return Ok(vec![scan(Source::Numbers(numbers), true)]);
-    }
-    if !filter.incidents.is_empty() {
-        let numbers = filter.incidents.iter().map(|incident| incident.seq()).collect();
-        return Ok(vec![scan(Source::Numbers(numbers), false)]);
-    }
-    if alerts::only_open(&filter.status) {
+) -> Result<(Vec<IncidentScan<'f>>, Option<Words>), StoreError> {
+    let scan = |source, alerts_hold| IncidentScan { filter, source, alerts_hold, words: None };
+    let words = match alerts::find_by_texts(connection, &filter.alert).await? {
+        Ok(found) => {
+            let numbers = sqlx::query_scalar(INCIDENTS_OF_ALERTS)
+                .bind(json_list(&found))
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(store_error)?;
+            return Ok((vec![scan(Source::Numbers(numbers), true)], None));
+        }
+        Err(words) => words,
+    };
+    let scans = if !filter.incidents.is_empty() {
+        let mut numbers: Vec<i64> = filter.incidents.iter().map(|i| i.seq()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        vec![scan(Source::Numbers(numbers), false)]
+    } else if alerts::only_open(&filter.status) {
         let services = super::service_seqs(connection, &filter.services).await?;
-        return Ok(services.into_iter().map(|s| scan(Source::Open(s), false)).collect());
-    }
-    Ok(vec![scan(Source::Table, false)])
+        services.into_iter().map(|service| scan(Source::Open(service), false)).collect()
+    } else {
+        vec![scan(Source::Table, false)]
+    };
+    Ok((scans, words))
 }
 
 pub(super) const INCIDENTS_OF_ALERTS: &str = "SELECT DISTINCT a.incident_seq FROM json_each(?1) j \
      CROSS JOIN alerts a ON a.seq = j.value WHERE a.incident_seq IS NOT NULL";
 
-/// The numbers of one page of incidents, and that of all if it is asked for.
+/// The numbers of one page of incidents; common words as in [`alerts::find`].
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     filter: &IncidentFilter,
     page: Page,
 ) -> Result<Found, StoreError> {
-    let scans = scans(connection, filter).await?;
+    let (mut scans, words) = scans(connection, filter).await?;
     let span = super::span(connection, Log::Incidents, filter.since, filter.until).await?;
-    walk::page(connection, &scans, span, page).await
+    let mut found = walk::page(connection, &scans, span, page).await?;
+    if words.is_some()
+        && let Some(rest) = found.missing(page)
+    {
+        for scan in &mut scans {
+            scan.words = words.as_ref();
+        }
+        found.extend(walk::page(connection, &scans, span, rest).await?);
+    }
+    Ok(found)
 }
 
 pub(super) async fn count(
     connection: &mut SqliteConnection,
     filter: &IncidentFilter,
 ) -> Result<Option<u64>, StoreError> {
-    let scans = scans(connection, filter).await?;
+    let (mut scans, words) = scans(connection, filter).await?;
+    for scan in &mut scans {
+        scan.words = words.as_ref();
+    }
     let span = super::span(connection, Log::Incidents, filter.since, filter.until).await?;
     walk::count(connection, &scans, span).await
 }

@@ -173,8 +173,9 @@ impl Reads for SqliteStore {
         let items = alerts::views(&mut transaction, &mut found).await?;
         transaction.commit().await.map_err(store_error)?;
         let total = if page.count {
-            let mut connection = self.readers.acquire().await.map_err(store_error)?;
-            alerts::count(&mut connection, filter).await?
+            // One transaction: what is indexed meanwhile is not counted twice.
+            let mut transaction = self.readers.begin().await.map_err(store_error)?;
+            alerts::count(&mut transaction, filter).await?
         } else {
             None
         };
@@ -213,8 +214,9 @@ impl Reads for SqliteStore {
         let items = incidents::views(&mut transaction, &found.keys).await?;
         transaction.commit().await.map_err(store_error)?;
         let total = if page.count {
-            let mut connection = self.readers.acquire().await.map_err(store_error)?;
-            incidents::count(&mut connection, filter).await?
+            // One transaction: what is indexed meanwhile is not counted twice.
+            let mut transaction = self.readers.begin().await.map_err(store_error)?;
+            incidents::count(&mut transaction, filter).await?
         } else {
             None
         };
@@ -264,8 +266,9 @@ impl Reads for SqliteStore {
         let items = events::views(&mut transaction, &mut found).await?;
         transaction.commit().await.map_err(store_error)?;
         let total = if page.count {
-            let mut connection = self.readers.acquire().await.map_err(store_error)?;
-            events::count(&mut connection, filter).await?
+            // One transaction: what is indexed meanwhile is not counted twice.
+            let mut transaction = self.readers.begin().await.map_err(store_error)?;
+            events::count(&mut transaction, filter).await?
         } else {
             None
         };

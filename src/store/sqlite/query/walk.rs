@@ -12,7 +12,10 @@ pub(super) type Sql = QueryBuilder<Sqlite>;
 
 /// Numbers looked at by the first statement of a walk. Later ones look at twice as many each, so
 /// that the time is looked at now and then, whatever the statement finds.
-const FIRST_WINDOW: i64 = 20_000;
+pub(super) const FIRST_WINDOW: i64 = 20_000;
+
+/// The same for statements that begin with asking the index for all texts with certain words.
+pub(super) const FIRST_WINDOW_OF_WORDS: i64 = 250_000;
 
 /// Rows between two looks at the time.
 const ROWS_BETWEEN_LOOKS: usize = 256;
@@ -57,6 +60,11 @@ pub(super) trait Scan: Sync {
     /// Whether its statements run through a table by number, so that they have to be cut.
     fn is_windowed(&self) -> bool;
 
+    /// Numbers looked at by the first statement.
+    fn first_window(&self) -> i64 {
+        FIRST_WINDOW
+    }
+
     /// Whether the database takes every row it returns.
     fn can_limit(&self) -> bool {
         true
@@ -81,7 +89,7 @@ pub(super) async fn walk<S: Scan>(
 ) -> Result<Walked, StoreError> {
     let started = Instant::now();
     let mut keys: Vec<i64> = Vec::new();
-    let mut width = FIRST_WINDOW;
+    let mut width = scan.first_window();
     let mut examined = 0;
     while high > low {
         let from = if scan.is_windowed() { low.max(high.saturating_sub(width)) } else { low };
@@ -128,6 +136,18 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What is missing from a page that ended early.
+    pub(super) fn missing(&self, page: Page) -> Option<Page> {
+        let before = self.next.filter(|_| self.keys.len() < page.limit)?;
+        Some(Page { limit: page.limit - self.keys.len(), before: Some(before), ..page })
+    }
+
+    /// Goes on with what was missing.
+    pub(super) fn extend(&mut self, rest: Self) {
+        self.keys.extend(rest.keys);
+        self.next = rest.next;
+    }
+
     /// Cuts what several walks found to one page. Only numbers that all of them have reached are
     /// good: what a slow one has not reached may belong between the others'.
     fn page(walks: Vec<Walked>, limit: usize) -> Self {

@@ -104,6 +104,28 @@ async fn common_and_rare_words_are_found_among_many() {
 }
 
 #[tokio::test]
+async fn a_word_common_only_among_old_rows_fills_the_first_page() {
+    let mut bench = Bench::new().await;
+    let said = |n: usize| content(if n < 10_500 { "disk full" } else { "cpu high" });
+    fill(&mut bench, 21_000, said).await;
+    bench.index().await;
+    let few = Page { limit: 50, before: None, count: true };
+
+    let alerts = bench.store.alerts(&q("disk"), few).await.unwrap();
+    let events = EventFilter { event: q("disk"), ..EventFilter::default() };
+    let events = bench.store.events(&events, few).await.unwrap();
+    let incidents = IncidentFilter { alert: q("disk"), ..IncidentFilter::default() };
+    let incidents = bench.store.incidents(&incidents, few).await.unwrap();
+
+    let newest: Vec<i64> = (10_451..=10_500).rev().collect();
+    assert_eq!(alerts.items.iter().map(|a| a.id.seq()).collect::<Vec<_>>(), newest);
+    assert_eq!(events.items.iter().map(|e| e.id.seq()).collect::<Vec<_>>(), newest);
+    assert_eq!(incidents.items.iter().map(|i| i.number).collect::<Vec<_>>(), newest);
+    assert_eq!([alerts.total, events.total, incidents.total], [Some(10_500); 3]);
+    assert_eq!([alerts.next, events.next, incidents.next], [Some(10_451); 3]);
+}
+
+#[tokio::test]
 async fn the_events_of_an_alert_are_paged_along_their_chain() {
     let mut bench = Bench::new().await;
     for _ in 0..12 {
