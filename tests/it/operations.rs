@@ -252,3 +252,17 @@ async fn many_connections_at_once_are_served() {
     drop(connections);
     gateway.terminate().await;
 }
+
+#[tokio::test]
+async fn a_wrong_method_is_said_in_json_everywhere() {
+    let gateway = TestGateway::start().await;
+
+    for path in ["/livez", "/readyz", "/metrics", "/api/openapi.json", "/api/v1/alerts"] {
+        let answer = gateway.send(&Request::new("DELETE", path)).await.expect(405);
+        assert!(answer.header("Allow").is_some_and(|allow| allow.contains("GET")), "{path}");
+        let kind = answer.header("Content-Type").unwrap_or_default();
+        assert!(kind.starts_with("application/") && kind.ends_with("json"), "{path}: {answer:?}");
+        assert!(answer.json().is_object(), "{path}: {answer:?}");
+    }
+    gateway.drain().await;
+}

@@ -12,6 +12,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use serde_json::json;
 
 use crate::{
     fixtures,
@@ -186,5 +187,42 @@ async fn a_command_line_shows_no_secret_to_other_users() {
         let mut serve = command(place.path(), &[]);
         let output = serve.args(["serve", flag, TOKEN]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flag} is no flag");
+    }
+}
+
+#[tokio::test]
+async fn what_the_api_makes_is_shown_once_and_kept_nowhere() {
+    let place = place();
+    let settings = [("DUTYGATE_LOG_LEVEL", "trace"), ("DUTYGATE_LOG_FORMAT", "json")];
+    let gateway = Process::start(place.path(), &settings).await;
+    let integration = json!({"name": "made", "service": "default", "type": "pagerduty"});
+    let made = gateway.call("POST", "/integrations", Some(integration), 201).await;
+    let path = format!("/integrations/{}", made["id"].as_str().unwrap());
+    let overlap = json!({"overlap": "1h"});
+    let rotated = gateway.call("POST", &format!("{path}/rotate"), Some(overlap), 200).await;
+    let token = json!({"name": "made", "role": "viewer"});
+    let token = gateway.call("POST", "/tokens", Some(token), 201).await;
+    let secrets = [&made["key"], &rotated["key"], &token["token"]].map(|s| s.as_str().unwrap());
+    for key in &secrets[..2] {
+        let event = crate::harness::trigger("k", "s").to_string().replace(KEY, key);
+        gateway.post(&format!("/x-ere/{key}?integration_key={key}"), event, 202).await;
+    }
+    gateway.send(&Request::get("/api/v1/alerts").bearer(secrets[2])).await.expect(200);
+
+    let mut texts = Vec::new();
+    for list in ["integrations", "tokens", "audit", "events", "alerts", "services"] {
+        texts.push((list.to_owned(), gateway.read(&format!("/{list}")).await.to_string()));
+    }
+    texts.push(("one integration".to_owned(), gateway.read(&path).await.to_string()));
+    texts.push(("/metrics".to_owned(), gateway.get("/metrics", 200).await.text()));
+    for file in files(database(place.path()).parent().unwrap()) {
+        let bytes = fs::read(&file).unwrap();
+        texts.push((file.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    texts.push(("the log".to_owned(), gateway.terminate().await));
+    for (place, text) in texts {
+        for secret in secrets {
+            assert!(!text.contains(secret), "{secret} is in {place}");
+        }
     }
 }
