@@ -125,8 +125,10 @@ pub type GroupHash = (ServiceId, RuleId, i64);
 /// What has to be loaded before a batch can be processed.
 #[derive(Clone, Debug, Default)]
 pub struct LoadKeys {
-    /// The open alert of each key.
-    pub alert_keys: Vec<(IntegrationId, DedupKey)>,
+    /// The open alert of each key. Its incident too, unless nothing but triggers of this severity
+    /// come and it has that severity already: repeats, which are most of all events, leave the
+    /// incident alone.
+    pub alert_keys: Vec<(IntegrationId, DedupKey, Option<Severity>)>,
     /// Of these keys, if none is open, also the newest alert: a trigger may rejoin its incident.
     pub returning_keys: Vec<(IntegrationId, DedupKey)>,
     /// The newest open incident under each of these.
@@ -141,7 +143,7 @@ pub struct LoadKeys {
     pub open_of_service: Option<(ServiceId, u32)>,
 }
 
-/// What was found. Each alert comes with its incident.
+/// What was found. Each alert that may change its incident comes with it.
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub alerts: Vec<Alert>,

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use super::{
     changes::{Changes, EventInput, Input, LoadKeys, Loaded, Outcome, Prepared, Target},
-    event::{Action, Content, Event, Fingerprints, Intent},
+    event::{Content, Event, Fingerprints, Intent},
     grouping,
     id::{EventId, Ids, ServiceId},
     key::DedupKey,
@@ -99,8 +99,12 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
             Input::Event(event) => {
                 let integration = event.integration.id;
                 if let Some(key) = event.event.intent.dedup_key() {
-                    keys.alert_keys.push((integration, key.clone()));
-                    if event.event.intent.action() == Action::Trigger {
+                    let severity = match &event.event.intent {
+                        Intent::Trigger { content, .. } => Some(content.severity),
+                        Intent::Acknowledge { .. } | Intent::Resolve { .. } => None,
+                    };
+                    keys.alert_keys.push((integration, key.clone(), severity));
+                    if severity.is_some() {
                         keys.returning_keys.push((integration, key.clone()));
                     }
                 }
@@ -126,7 +130,13 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
     // What is due takes effect before what comes later, whether a timer has got round to it or not.
     keys.due = inputs.iter().map(Input::received_at).max().map(|latest| (latest, TICK_MAX));
     keys.alert_keys.sort();
-    keys.alert_keys.dedup();
+    keys.alert_keys.dedup_by(|later, kept| {
+        let same = (later.0, &later.1) == (kept.0, &kept.1);
+        if same && later.2 != kept.2 {
+            kept.2 = None;
+        }
+        same
+    });
     keys.returning_keys.sort();
     keys.returning_keys.dedup();
     keys.groups.sort();

@@ -178,8 +178,14 @@ impl State {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        for (integration, key) in &keys.alert_keys {
-            of_key(*integration, key).iter().filter(|a| a.is_open()).for_each(&mut take);
+        let mut without_incident = Vec::new();
+        for (integration, key, severity) in &keys.alert_keys {
+            for alert in of_key(*integration, key).iter().filter(|a| a.is_open()) {
+                if *severity == Some(alert.severity) {
+                    without_incident.push(alert.id);
+                }
+                take(alert);
+            }
         }
         for (integration, key) in &keys.returning_keys {
             let all = of_key(*integration, key);
@@ -192,6 +198,7 @@ impl State {
             }
         }
         for id in &keys.alerts {
+            without_incident.retain(|other| other != id);
             self.alerts.get(id).into_iter().for_each(&mut take);
         }
         for id in &keys.incidents {
@@ -206,7 +213,10 @@ impl State {
                         .flatten()
                         .any(|at| at <= now)
             };
-            self.alerts.values().filter(due).for_each(&mut take);
+            for alert in self.alerts.values().filter(due) {
+                without_incident.retain(|id| *id != alert.id);
+                take(alert);
+            }
         }
         let mut incidents: BTreeMap<IncidentId, Incident> = BTreeMap::new();
         let groups: Vec<_> =
@@ -219,6 +229,7 @@ impl State {
         });
         let wanted = alerts
             .values()
+            .filter(|alert| !without_incident.contains(&alert.id))
             .filter_map(|alert| alert.incident_id)
             .chain(keys.incidents.iter().copied())
             .chain(groups.iter().map(|(_, id)| *id))

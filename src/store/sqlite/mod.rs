@@ -97,6 +97,8 @@ struct Writer {
     names_changed: bool,
     /// Time of the newest input: none is judged at an earlier one, whatever the system's clock does.
     latest: Timestamp,
+    /// Nothing is due before this, milliseconds since the epoch.
+    next_due: i64,
 }
 
 /// The SQLite store.
@@ -172,6 +174,7 @@ impl SqliteStore {
             in_transaction: false,
             names_changed: false,
             latest,
+            next_due: i64::MIN,
         };
         let store = Self {
             path,
@@ -239,6 +242,8 @@ impl Store for SqliteStore {
         writer.in_transaction = true;
         Ok(Box::new(unit::SqliteUnit {
             latest: writer.latest,
+            next_due: writer.next_due,
+            due_was_loaded: false,
             writer,
             names: self.names(),
             finished: false,

@@ -78,21 +78,21 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// Reads an alert; its incident's id is filled in by the caller, who has the incident's row.
-pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<(Alert, Option<i64>), StoreError> {
+/// Reads an alert.
+pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<Alert, StoreError> {
     let mut c = Columns::of(row, "alerts");
     let _seq: i64 = c.read("seq")?;
     let id = AlertId::from_uuid(c.read::<Uuid>("id")?);
     let integration_id = c.known("integration_seq", |seq| names.integration(seq))?;
     let service_id = c.known("service_seq", |seq| names.service(seq))?;
-    let incident_seq = c.read("incident_seq")?;
+    let incident_id = c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid);
     let key: &str = c.read("dedup_key")?;
     let dedup_key = DedupKey::parse(key).map_err(|e| c.corrupt("dedup_key", e.to_string()))?;
-    let alert = Alert {
+    Ok(Alert {
         id,
         integration_id,
         service_id,
-        incident_id: None,
+        incident_id,
         dedup_key,
         generated_key: c.read("generated_key")?,
         status: c.named("status", Status::parse)?,
@@ -115,8 +115,7 @@ pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<(Alert, Option<i64
             auto_resolve: c.time_or_none("auto_resolve_due_ms")?,
             ack_timeout: c.time_or_none("ack_timeout_due_ms")?,
         },
-    };
-    Ok((alert, incident_seq))
+    })
 }
 
 /// Reads an incident. The hashes it was filed under stay in their table: nothing asks for them.

@@ -5,7 +5,8 @@ use super::bulk::Bulk;
 
 macro_rules! alert_columns {
     () => {
-        "a.seq, a.id, a.integration_seq, a.service_seq, a.incident_seq, a.dedup_key, \
+        "a.seq, a.id, a.integration_seq, a.service_seq, \
+         (SELECT id FROM incidents WHERE seq = a.incident_seq), a.dedup_key, \
          a.generated_key, a.status, a.severity, a.max_severity, a.event_count, a.event_at_ms, \
          a.first_event_at_ms, a.last_event_at_ms, a.acknowledged_at_ms, a.resolved_at_ms, \
          a.last_event_seq, a.content_seq, a.content_hash, a.text_seq, a.text_hash, \
@@ -214,6 +215,14 @@ pub(super) static ADD_COUNTS: Bulk = Bulk::new(
      resolved_alerts = resolved_alerts + excluded.resolved_alerts",
 );
 
+/// The earliest time at which anything may be due.
+pub(super) const NEXT_DUE: &str = "SELECT min(coalesce((SELECT auto_resolve_due_ms FROM alerts \
+     WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' \
+     ORDER BY auto_resolve_due_ms LIMIT 1), ?1), coalesce((SELECT ack_timeout_due_ms FROM alerts \
+     WHERE ack_timeout_due_ms IS NOT NULL AND status <> 'resolved' \
+     ORDER BY ack_timeout_due_ms LIMIT 1), ?1), coalesce((SELECT ack_timeout_due_ms FROM incidents \
+     WHERE ack_timeout_due_ms IS NOT NULL ORDER BY ack_timeout_due_ms LIMIT 1), ?1))";
+
 /// Every statement above, for the test that asks for their plans.
 #[cfg(test)]
 pub(super) fn all() -> Vec<(&'static str, &'static str)> {
@@ -226,6 +235,7 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("newest of groups", NEWEST_OF_GROUPS.text(8)),
         ("due alerts", DUE_ALERTS),
         ("due incidents", DUE_INCIDENTS),
+        ("next due", NEXT_DUE),
         ("open alerts of service", OPEN_ALERTS_OF_SERVICE),
         ("insert events", INSERT_EVENTS.text(8)),
         ("insert contents", INSERT_CONTENTS.text(8)),

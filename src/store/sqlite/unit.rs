@@ -1,9 +1,12 @@
 //! The transaction of one batch: load, save, commit.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
@@ -14,7 +17,7 @@ use crate::{
         alert::Alert,
         changes::{Changes, LoadKeys, Loaded, NewContent, NewEvent},
         configuration::{Audit, Configuration, Refused},
-        event::{Image, Intent, Link},
+        event::{Image, Intent, Link, Severity},
         id::{IncidentId, IntegrationId},
         incident::Incident,
         key::DedupKey,
@@ -32,6 +35,11 @@ pub(super) struct SqliteUnit {
     pub(super) names: Arc<Names>,
     /// Newest time of any input of this batch.
     pub(super) latest: Timestamp,
+    /// Nothing is due before this, milliseconds since the epoch. Only a bound: most batches are
+    /// spared the look at what is due.
+    pub(super) next_due: i64,
+    /// What was due has been dealt with, so the bound can be set anew.
+    pub(super) due_was_loaded: bool,
     pub(super) finished: bool,
 }
 
@@ -57,6 +65,8 @@ impl Unit for SqliteUnit {
     async fn load(&mut self, keys: &LoadKeys) -> Result<Loaded, StoreError> {
         let names = Arc::clone(&self.names);
         let floor = self.writer.latest;
+        let next_due = self.next_due;
+        let due = keys.due.filter(|(now, _)| now.as_millis() >= next_due);
         let connection = self.connection()?;
         let bind_key = |b: &mut Binder, (integration, key): &(IntegrationId, DedupKey)| {
             b.bind(integration.seq()).bind(key.as_str());
@@ -64,27 +74,29 @@ impl Unit for SqliteUnit {
         let bind_seq = |b: &mut Binder, seq: &i64| {
             b.bind(*seq);
         };
-        let mut alerts: HashMap<i64, (Alert, Option<i64>)> = HashMap::new();
-        let mut take = |found: Vec<sqlx::sqlite::SqliteRow>| -> Result<(), StoreError> {
+        let mut alerts: HashMap<i64, Alert> = HashMap::new();
+        let mut take = |found: Vec<SqliteRow>| -> Result<(), StoreError> {
             for row in found {
-                let (alert, incident) = rows::alert(&row, &names)?;
-                alerts.insert(alert.id.seq(), (alert, incident));
+                let alert = rows::alert(&row, &names)?;
+                alerts.insert(alert.id.seq(), alert);
             }
             Ok(())
         };
-        take(sql::OPEN_ALERTS.fetch(connection, &keys.alert_keys, bind_key).await?)?;
+        let open = sql::OPEN_ALERTS
+            .fetch(connection, &keys.alert_keys, |b, (integration, key, _)| {
+                b.bind(integration.seq()).bind(key.as_str());
+            })
+            .await?;
         let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
         let mut found = sql::ALERTS_BY_SEQ.fetch(connection, &by_seq, bind_seq).await?;
         // An id of foreign origin may carry the number of a row that is not its own.
         let wanted: Vec<uuid::Uuid> = keys.alerts.iter().map(|id| id.uuid()).collect();
-        found.retain(|row| {
-            sqlx::Row::try_get::<uuid::Uuid, _>(row, 1).is_ok_and(|id| wanted.contains(&id))
-        });
+        found.retain(|row| row.try_get::<uuid::Uuid, _>(1).is_ok_and(|id| wanted.contains(&id)));
         take(found)?;
         let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
         take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
         let mut more_due = false;
-        if let Some((now, most)) = keys.due {
+        if let Some((now, most)) = due {
             let due = sqlx::query(sql::DUE_ALERTS).bind(now.as_millis()).bind(most);
             let due = due.fetch_all(&mut *connection).await.map_err(store_error)?;
             more_due |= due.len() >= most as usize;
@@ -94,18 +106,29 @@ impl Unit for SqliteUnit {
             let open = sqlx::query(sql::OPEN_ALERTS_OF_SERVICE).bind(service.seq()).bind(most);
             take(open.fetch_all(&mut *connection).await.map_err(store_error)?)?;
         }
-        let open: std::collections::HashSet<(IntegrationId, &DedupKey)> =
-            alerts.values().map(|(alert, _)| (alert.integration_id, &alert.dedup_key)).collect();
-        let returning: Vec<(IntegrationId, DedupKey)> = keys
-            .returning_keys
-            .iter()
-            .filter(|(integration, key)| !open.contains(&(*integration, key)))
-            .cloned()
-            .collect();
+        // What was taken so far changes its incident; of the open alerts found by key only those
+        // that are no mere repeats do.
+        let mut incident_seqs: Vec<i64> =
+            alerts.values().filter_map(|alert| alert.incident_id).map(IncidentId::seq).collect();
+        let mut open_keys: HashSet<(IntegrationId, DedupKey)> = HashSet::new();
+        let repeated: HashMap<(IntegrationId, &DedupKey), Option<Severity>> =
+            keys.alert_keys.iter().map(|(i, key, severity)| ((*i, key), *severity)).collect();
+        for row in open {
+            let alert = rows::alert(&row, &names)?;
+            let key = (alert.integration_id, &alert.dedup_key);
+            if repeated.get(&key).copied().flatten() != Some(alert.severity) {
+                incident_seqs.extend(alert.incident_id.map(IncidentId::seq));
+            }
+            open_keys.insert((alert.integration_id, alert.dedup_key.clone()));
+            alerts.entry(alert.id.seq()).or_insert(alert);
+        }
+        let returning: Vec<(IntegrationId, DedupKey)> =
+            keys.returning_keys.iter().filter(|key| !open_keys.contains(*key)).cloned().collect();
         let newest = sql::NEWEST_ALERTS.fetch(connection, &returning, bind_key).await?;
         for row in newest {
-            let (alert, incident) = rows::alert(&row, &names)?;
-            alerts.insert(alert.id.seq(), (alert, incident));
+            let alert = rows::alert(&row, &names)?;
+            incident_seqs.extend(alert.incident_id.map(IncidentId::seq));
+            alerts.insert(alert.id.seq(), alert);
         }
 
         let group_keys: Vec<(i64, i64, i64)> = keys
@@ -125,15 +148,13 @@ impl Unit for SqliteUnit {
             group_rows.insert(key, c.read("incident_seq")?);
         }
 
-        let mut incident_seqs: Vec<i64> =
-            alerts.values().filter_map(|(_, incident)| *incident).collect();
         incident_seqs.extend(whole);
         incident_seqs.extend(group_rows.values());
         incident_seqs.sort_unstable();
         incident_seqs.dedup();
         let mut incident_rows =
             sql::INCIDENTS_BY_SEQ.fetch(connection, &incident_seqs, bind_seq).await?;
-        if let Some((now, most)) = keys.due {
+        if let Some((now, most)) = due {
             let due = sqlx::query(sql::DUE_INCIDENTS).bind(now.as_millis()).bind(most);
             let due = due.fetch_all(&mut *connection).await.map_err(store_error)?;
             more_due |= due.len() >= most as usize;
@@ -145,14 +166,6 @@ impl Unit for SqliteUnit {
             incidents.insert(incident.id.seq(), incident);
         }
 
-        let alerts = alerts
-            .into_iter()
-            .map(|(_, (mut alert, incident))| {
-                alert.incident_id =
-                    incident.and_then(|seq| incidents.get(&seq)).map(|incident| incident.id);
-                alert
-            })
-            .collect();
         let groups = keys
             .groups
             .iter()
@@ -162,8 +175,9 @@ impl Unit for SqliteUnit {
                 Some((*key, incidents.get(seq)?.id))
             })
             .collect();
+        self.due_was_loaded |= due.is_some();
         Ok(Loaded {
-            alerts,
+            alerts: alerts.into_values().collect(),
             groups,
             incidents: incidents.into_values().collect(),
             service_clocks: self.names.service_ids().map(|id| (id, floor)).collect(),
@@ -175,6 +189,14 @@ impl Unit for SqliteUnit {
         for (_, now) in &changes.service_clocks {
             self.latest = self.latest.max(*now);
         }
+        let alerts = changes.new_alerts.iter().chain(&changes.updated_alerts);
+        let incidents = changes.new_incidents.iter().chain(&changes.updated_incidents);
+        let dues = alerts
+            .filter(|alert| alert.is_open())
+            .flat_map(|alert| [alert.dues.auto_resolve, alert.dues.ack_timeout])
+            .chain(incidents.map(|incident| incident.ack_timeout_due))
+            .flatten();
+        self.next_due = dues.map(Timestamp::as_millis).fold(self.next_due, i64::min);
         let c = self.connection()?;
         sql::INSERT_INCIDENTS.execute(c, &changes.new_incidents, bind_new_incident).await?;
         sql::UPDATE_INCIDENTS.execute(c, &changes.updated_incidents, bind_incident).await?;
@@ -258,16 +280,30 @@ impl Unit for SqliteUnit {
         audit: &Audit,
     ) -> Result<Result<(), Refused>, StoreError> {
         self.writer.names_changed = true;
+        self.next_due = i64::MIN;
         configuration::apply(self.connection()?, change, audit).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if self.due_was_loaded {
+            self.next_due = next_due(self.connection()?).await?;
+        }
         sqlx::query("COMMIT").execute(self.connection()?).await.map_err(store_error)?;
         self.finished = true;
+        self.writer.next_due = self.next_due;
         self.writer.in_transaction = false;
         self.writer.latest = self.writer.latest.max(self.latest);
         Ok(())
     }
+}
+
+/// The earliest bound of any timer.
+pub(super) async fn next_due(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar(sql::NEXT_DUE)
+        .bind(i64::MAX)
+        .fetch_one(connection)
+        .await
+        .map_err(store_error)
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {
@@ -337,7 +373,7 @@ fn bind_incident(b: &mut Binder, i: &Incident) {
         .bind(i.last_alert_at.as_millis())
         .bind(millis(i.acknowledged_at))
         .bind(i.acknowledged_by.as_deref())
-        .bind(i.acknowledged_severity.map(crate::domain::event::Severity::as_str))
+        .bind(i.acknowledged_severity.map(Severity::as_str))
         .bind(millis(i.resolved_at))
         .bind(millis(i.ack_timeout_due));
 }
@@ -361,7 +397,7 @@ fn bind_new_incident(b: &mut Binder, i: &Incident) {
         .bind(i.last_alert_at.as_millis())
         .bind(millis(i.acknowledged_at))
         .bind(i.acknowledged_by.as_deref())
-        .bind(i.acknowledged_severity.map(crate::domain::event::Severity::as_str))
+        .bind(i.acknowledged_severity.map(Severity::as_str))
         .bind(millis(i.resolved_at))
         .bind(millis(i.ack_timeout_due));
 }
