@@ -1,6 +1,9 @@
 //! The database keeps what the pipeline decides: the same histories as a store of maps.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -187,7 +190,7 @@ async fn commit_with_details(
     (hours, key, details): (i64, &str, &str),
 ) {
     let Input::Event(event) = laws::trigger(world, hours * HOUR, key) else { unreachable!() };
-    let mut input = event.prepared_as(event.integration.clone(), event.prepared.clone());
+    let mut input = event.prepared_as(Arc::clone(&event.integration), event.prepared.clone());
     if let Intent::Trigger { content, .. } = &mut input.event.intent {
         content.custom_details = Some(details.into());
         input.prepared.fingerprints = content.fingerprints();
