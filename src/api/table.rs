@@ -3,7 +3,7 @@
 //! It is data, so that the description of the API can be held against what is served, and so that
 //! a wrong method is told the right ones.
 
-use actix_web::{HttpResponse, ResponseError, Route, http::Method, web};
+use actix_web::{HttpResponse, ResponseError, Route, http::Method, middleware::Compress, web};
 
 use super::error::ApiError;
 
@@ -50,7 +50,14 @@ pub fn mount(config: &mut web::ServiceConfig, calls: &[Call]) {
             }
         }
         let allow = allow(&here);
-        config.service(resource.default_service(web::to(move || not_allowed(allow))));
+        let resource = resource.default_service(web::to(move || not_allowed(allow)));
+        // What is only read is worth compressing, for clients that ask for it. Answers to emitters
+        // are short, and those that show a secret once do not go near a compressor.
+        if here.iter().all(|call| call.method == Method::GET) {
+            config.service(resource.wrap(Compress::default()));
+        } else {
+            config.service(resource);
+        }
     }
 }
 

@@ -116,6 +116,10 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(
 
 fn is_harmless(line: &Metadata<'_>) -> bool {
     let library = line.target().split("::").next().unwrap_or_default();
+    // It tells of its threads while the gateway says where it listens.
+    if library == "actix_server" {
+        return *line.level() <= Level::WARN;
+    }
     *line.level() <= Level::INFO || !CAPPED_AT_INFO.contains(&library)
 }
 

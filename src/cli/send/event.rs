@@ -74,7 +74,7 @@ impl Template {
     pub(super) fn body(&self, n: u64) -> anyhow::Result<Vec<u8>> {
         let fields = &self.fields;
         let numbered =
-            |text: &Option<String>| text.as_ref().map(|text| text.replace("{n}", &n.to_string()));
+            |text: &Option<String>| text.as_ref().map(|text| text.replace("{i}", &n.to_string()));
         let event = Event {
             routing_key: self.routing_key.as_deref(),
             event_action: self.action.as_deref(),

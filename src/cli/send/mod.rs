@@ -27,14 +27,14 @@ Examples:
   dutygate send resolve --dedup-key db1/disk
   dutygate send --change --summary 'deployed v2' --source ci --link 'https://ci.example.com/7 build 7'
   dutygate send --summary hi --source s --severity info --detail disk=sda --detail used=99%
-  dutygate send --summary 'load {n}' --source s --severity info --dedup-key k{n} --count 5000 --rate 500/s
+  dutygate send --summary 'load {i}' --source s --severity info --dedup-key k{i} --count 5000 --rate 500/s
   dutygate send --url https://events.pagerduty.com --summary hi --source s --severity info
 
 Exit status: 0 if every event was accepted, else 1.";
 
 /// Send an event to any Events API V2 URL
 ///
-/// Fields that are not given are not sent. With --count, `{n}` in the summary and the dedup key
+/// Fields that are not given are not sent. With --count, `{i}` in the summary and the dedup key
 /// is the number of the event.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

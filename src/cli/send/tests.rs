@@ -31,9 +31,9 @@ fn every_flag_becomes_its_field() {
         &[
             "trigger",
             "--dedup-key",
-            "k{n}",
+            "k{i}",
             "--summary",
-            "s {n}",
+            "s {i}",
             "--source",
             "so",
             "--severity",
@@ -192,7 +192,7 @@ async fn retries_are_bounded_and_a_bad_event_is_not_tried_again() {
 async fn many_events_are_sent_at_a_time_each_with_its_number() {
     let server = Prepared::bind().await;
     let poster = poster(&server, 0);
-    let send = parsed(&["--summary", "n{n}", "--count", "6", "--concurrency", "3"]);
+    let send = parsed(&["--summary", "n{i}", "--count", "6", "--concurrency", "3"]);
     let mut answers = [("202 Accepted", "{}"); 6];
     answers[4] = ("400 Bad Request", "{}");
 
