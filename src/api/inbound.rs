@@ -11,6 +11,7 @@ use super::{
     Api,
     body::{self, BodyError},
     error::{self, RETRY_AFTER_SECONDS, emitter_response},
+    middleware::RequestId,
     rejections::RejectionNote,
 };
 use crate::{
@@ -33,6 +34,11 @@ pub(super) const PATHS: [(&str, Endpoint); 9] = [
     ("/integration/{key}/enqueue", Endpoint::Either),
     ("/x-ere/{key}", Endpoint::Either),
 ];
+
+/// The path itself, if it is one of an emitter's that hold no key.
+pub fn fixed_path(path: &str) -> Option<&'static str> {
+    PATHS.iter().map(|(known, _)| *known).find(|known| *known == path)
+}
 
 /// Adds the routes of emitters.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -70,11 +76,11 @@ async fn enqueue(
     let keys = OwnedKeys::of(&request);
     let decoded = match read(&request, payload, &api, endpoint, keys.given()).await {
         Ok(decoded) => decoded,
-        Err(Failed::Rejected(rejection)) => return rejected(&api, &rejection),
+        Err(Failed::Rejected(rejection)) => return rejected(&request, &api, &rejection),
         Err(Failed::TimedOut) => return error::timed_out(),
         Err(Failed::Draining) => return unavailable(true),
     };
-    submit(&api, decoded).await
+    submit(&request, &api, decoded).await
 }
 
 /// Parses and answers, and stores nothing: what an event costs without the gateway's work.
@@ -159,7 +165,7 @@ impl OwnedKeys {
     }
 }
 
-async fn submit(api: &Api, decoded: Decoded) -> HttpResponse {
+async fn submit(request: &HttpRequest, api: &Api, decoded: Decoded) -> HttpResponse {
     let Decoded { api: version, key, message, body } = decoded;
     let directory = api.ingest.directory();
     let found = directory.integration_of_key(&key.hash(), api.ingest.now()).cloned();
@@ -171,7 +177,7 @@ async fn submit(api: &Api, decoded: Decoded) -> HttpResponse {
     if let Some(limiter) = &api.limits.rate
         && let Err(until) = limiter.check_key(&integration.id)
     {
-        note(api, version, &integration, "throttled", Vec::new());
+        note(request, api, version, &integration, "throttled", Vec::new());
         let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let mut response = emitter_response(Reply::Throttled { api: version });
@@ -198,7 +204,7 @@ async fn submit(api: &Api, decoded: Decoded) -> HttpResponse {
             .map(|_| emitter_response(Reply::AcceptedChange)),
     };
     stored.unwrap_or_else(|_| {
-        note(api, version, &noted, "unavailable", Vec::new());
+        note(request, api, version, &noted, "unavailable", Vec::new());
         unavailable(api.is_draining())
     })
 }
@@ -214,7 +220,7 @@ fn unavailable(close: bool) -> HttpResponse {
     response
 }
 
-fn rejected(api: &Api, rejection: &Rejection) -> HttpResponse {
+fn rejected(request: &HttpRequest, api: &Api, rejection: &Rejection) -> HttpResponse {
     let (reason, errors) = match &rejection.reason {
         RejectReason::Unreadable => ("unreadable", Vec::new()),
         RejectReason::TooLarge => ("too_large", Vec::new()),
@@ -224,7 +230,7 @@ fn rejected(api: &Api, rejection: &Rejection) -> HttpResponse {
         api.ingest.directory().integration_of_key(&hash, api.ingest.now()).cloned()
     });
     match owner {
-        Some(integration) => note(api, rejection.api, &integration, reason, errors),
+        Some(integration) => note(request, api, rejection.api, &integration, reason, errors),
         None => api.metrics.event_rejected(rejection.api.as_str(), reason),
     }
     let mut response = emitter_response(Reply::to_rejected(&rejection.reason));
@@ -236,6 +242,7 @@ fn rejected(api: &Api, rejection: &Rejection) -> HttpResponse {
 
 /// Counts a rejection and keeps it where the owner of the integration looks.
 fn note(
+    request: &HttpRequest,
     api: &Api,
     version: event::Api,
     integration: &Integration,
@@ -244,5 +251,7 @@ fn note(
 ) {
     api.metrics.event_rejected(version.as_str(), reason);
     let note = RejectionNote { at: api.ingest.now(), api: version.as_str(), reason, errors };
-    api.rejections.note(integration.id, &integration.name, note);
+    let id = RequestId::of(request);
+    let id = id.as_ref().map_or("", RequestId::as_str);
+    api.rejections.note(integration.id, &integration.name, note, id);
 }

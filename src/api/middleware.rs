@@ -1,16 +1,17 @@
 //! Around every request: an id, a span for the log, counters.
 
 use std::{
+    borrow::Cow,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
 use actix_web::{
-    Error,
+    Error, HttpMessage as _, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        Method, Uri,
         header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
@@ -18,7 +19,7 @@ use actix_web::{
 };
 use tracing::Instrument as _;
 
-use super::Api;
+use super::{Api, inbound};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -58,19 +59,67 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// The id of a request, for log lines about it.
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id that [`observe`] gave to the request.
+    pub fn of(request: &HttpRequest) -> Option<Self> {
+        request.extensions().get::<Self>().cloned()
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Takes slashes off the end of the path: with and without them it is the same. (The framework's
+/// own middleware runs a regular expression over every path.)
+fn trim_slashes(request: &mut ServiceRequest) {
+    let path = request.path();
+    if path.len() < 2 || !path.ends_with('/') {
+        return;
+    }
+    let trimmed = match path.trim_end_matches('/') {
+        "" => "/",
+        trimmed => trimmed,
+    };
+    let query = request.query_string();
+    let target = if query.is_empty() { trimmed.to_owned() } else { format!("{trimmed}?{query}") };
+    let mut parts = request.uri().clone().into_parts();
+    let Ok(target) = target.parse() else { return };
+    parts.path_and_query = Some(target);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+}
+
 /// Gives the request its id, logs and counts it. The log has the pattern of the route, never the
 /// path or query: they can hold a key.
 pub async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
+    trim_slashes(&mut request);
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = method_label(request.method());
-    let route = request.match_pattern().unwrap_or_else(|| "other".to_owned());
+    let emitter = inbound::fixed_path(request.path());
+    let route: Cow<'static, str> = match emitter {
+        Some(path) => path.into(),
+        None => request.match_pattern().map_or(Cow::Borrowed("other"), Cow::Owned),
+    };
     let api = request.app_data::<web::Data<Api>>().cloned();
-    let span =
-        tracing::info_span!("request", request.id = id.to_str().unwrap_or_default(), method, route);
+    let shown = id.to_str().unwrap_or_default();
+    // Every event passes here: a span for each, at the usual level, costs more than its parsing.
+    let span = if emitter.is_some() {
+        tracing::debug_span!("request", request.id = shown, method, route = &*route)
+    } else {
+        tracing::info_span!("request", request.id = shown, method, route = &*route)
+    };
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
     let took = started.elapsed();

@@ -48,13 +48,20 @@ pub struct Rejections {
 
 impl Rejections {
     /// Keeps a note; warns if this integration was not warned about lately.
-    pub fn note(&self, integration: IntegrationId, name: &str, note: RejectionNote) {
+    pub fn note(
+        &self,
+        integration: IntegrationId,
+        name: &str,
+        note: RejectionNote,
+        request_id: &str,
+    ) {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = rings.entry(integration).or_default();
         if ring.warned_at.is_none_or(|at| note.at.since(at) >= WARN_EVERY) {
             ring.warned_at = Some(note.at);
             tracing::warn!(
                 integration.name = name,
+                request.id = request_id,
                 api = note.api,
                 reason = note.reason,
                 errors = note.errors.join("; "),

@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr, os::unix::net::UnixStream, path::Path, sync:
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
-    middleware::{NormalizePath, from_fn},
+    middleware::from_fn,
     web,
 };
 use anyhow::Context as _;
@@ -99,7 +99,6 @@ fn main_server(
         App::new()
             .app_data(data.clone())
             .wrap(from_fn(api::middleware::observe))
-            .wrap(NormalizePath::trim())
             .configure(|config| api::routes(config, with_metrics))
     })
     .workers(workers)

@@ -3,6 +3,8 @@
 //! Routing keys are credentials, and stored bodies are shown in the console, backed up and
 //! exported. `custom_details` are the exception: they are kept verbatim, as SECURITY.md says.
 
+use memchr::memmem::Finder;
+
 use crate::domain::{event::StoredBody, key::RoutingKey};
 
 use super::json::{Field, Text};
@@ -33,7 +35,8 @@ pub(super) fn store(
 
     // Only a well-formed key is anyone's secret. Searching for another one (`?integration_key=a`)
     // would tear the JSON apart and hide nothing.
-    let copies = Copies { key: RoutingKey::parse(key).is_ok().then_some(key), hint: hint(key) };
+    let key = RoutingKey::parse(key).is_ok().then(|| (key, Finder::new(key)));
+    let copies = Copies { hint: key.as_ref().map_or_else(String::new, |(key, _)| hint(key)), key };
     let mut masked = String::with_capacity(text.len() + 8);
     let mut masked_details = None;
     let mut done = 0;
@@ -81,7 +84,7 @@ fn span_of(text: &str, part: &str) -> (usize, usize) {
 
 /// The literal copies of one key, and what replaces them.
 struct Copies<'a> {
-    key: Option<&'a str>,
+    key: Option<(&'a str, Finder<'a>)>,
     hint: String,
 }
 
@@ -89,14 +92,14 @@ impl Copies<'_> {
     /// Appends `piece` to `masked`. It must start outside any string; all pieces do, for they lie
     /// between whole values.
     fn replace(&self, mut piece: &str, masked: &mut String) {
-        let Some(key) = self.key else {
+        let Some((key, finder)) = &self.key else {
             masked.push_str(piece);
             return;
         };
         // `"x":12345678901234567890123456789012` is the only copy outside a string.
         let may_be_number = key.bytes().all(|b| matches!(b, b'0'..=b'9' | b'e' | b'E'));
         let mut in_string = false;
-        while let Some(start) = piece.find(key) {
+        while let Some(start) = finder.find(piece.as_bytes()) {
             let (before, found) = piece.split_at(start);
             let after = &found[key.len()..];
             if may_be_number {

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{
     App,
     http::{Method, StatusCode, header::HeaderMap},
-    middleware::{NormalizePath, from_fn},
+    middleware::from_fn,
     test, web,
 };
 use arc_swap::ArcSwap;
@@ -123,7 +123,6 @@ impl Gateway {
         let app = App::new()
             .app_data(self.api.clone())
             .wrap(from_fn(observe))
-            .wrap(NormalizePath::trim())
             .configure(|config| super::routes(config, true));
         let app = test::init_service(app).await;
         let mut request = test::TestRequest::default().method(method).uri(path).set_payload(body);
