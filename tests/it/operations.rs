@@ -266,3 +266,40 @@ async fn a_wrong_method_is_said_in_json_everywhere() {
     }
     gateway.drain().await;
 }
+
+#[tokio::test]
+async fn the_heartbeat_is_called_while_all_is_well() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let switch = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/ping/secret", switch.local_addr().unwrap());
+    let place = place();
+    let gateway = Process::start(place.path(), &[("DUTYGATE_HEARTBEAT_URL", &url)]).await;
+
+    let (mut beat, _) = switch.accept().await.unwrap();
+    let mut request = [0; 18];
+    beat.read_exact(&mut request).await.unwrap();
+    beat.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+
+    assert_eq!(&request, b"GET /ping/secret H");
+    gateway.terminate().await;
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_list_and_the_list_has_no_other() {
+    let gateway = TestGateway::start().await;
+    gateway.enqueue(&trigger("k", "s"), 202).await;
+    gateway.post("/v2/enqueue", "no JSON".to_owned(), 400).await;
+
+    let served = gateway.send(&Request::new("GET", "/metrics")).await.expect(200).text();
+
+    let mut served: Vec<&str> =
+        served.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut listed: Vec<&str> = include_str!("../../docs/METRICS.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("dutygate_") || name.starts_with("process_"))
+        .collect();
+    served.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(served, listed);
+}
