@@ -111,7 +111,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "limits.body_bytes",
-        kind: Kind::Integer { min: 1_024, max: 16 * 1024 * 1024, unit: "bytes" },
+        kind: Kind::Integer { min: 1_024, max: 512 * 1024, unit: "bytes" },
         default: Some("524288"),
         unset: "",
         meaning: "Largest body of an event, as sent and after decompression.",

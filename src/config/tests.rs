@@ -62,7 +62,7 @@ fn all_errors_of_all_sources_come_at_once_with_their_places() {
         "listen (dutygate.yaml): must be host:port or unix:/path, such as \"127.0.0.1:8080\", is \"nowhere\"",
         "database_url (dutygate.yaml): PostgreSQL is not supported by this version yet; use sqlite://path",
         "DUTYGATE_ADMIN_TOKEN (environment): must be at least 16 printable ASCII characters without spaces, has 7 characters",
-        "limits.body_bytes (dutygate.yaml): must be a whole number from 1024 to 16777216 (bytes), is \"lots\"",
+        "limits.body_bytes (dutygate.yaml): must be a whole number from 1024 to 524288 (bytes), is \"lots\"",
         "--retention-events (flag): must be a duration from 1s to 36500d, such as \"90s\", \"15m\", \"4h\" or \"7d\", is \"5 days\"",
         "tls.key (settings): is missing, but tls.cert is set",
         "DUTYGATE_LOG_LEVEL (environment): must be off, error, warn, info, debug or trace, or a list such as \"info,dutygate::ingest=debug\", is \"loud\"",
