@@ -78,6 +78,9 @@ impl Committer {
     /// Runs until `closing` is cancelled and everything that was accepted is answered.
     pub async fn run(mut self, closing: CancellationToken) {
         let mut commands = Vec::with_capacity(self.max_batch);
+        // Its own clock: commands that need nothing written, such as ticks, must not put it off.
+        let mut probe = tokio::time::interval(PROBE_EVERY);
+        probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let taken = tokio::select! {
                 biased;
@@ -86,7 +89,7 @@ impl Committer {
                     self.commands.close();
                     continue;
                 }
-                () = tokio::time::sleep(PROBE_EVERY), if !self.health.is_writable() => {
+                _ = probe.tick(), if !self.health.is_writable() => {
                     let probed = self.store.probe().await;
                     self.note_health(probed.as_ref().err());
                     continue;
@@ -175,8 +178,11 @@ impl Committer {
     /// Decides and writes the inputs, in halves if the database refuses them together.
     async fn commit(&mut self, inputs: &[Input]) -> Vec<Result<Outcome, Unavailable>> {
         match self.try_commit(inputs).await {
-            Ok(outcomes) => {
-                self.note_health(None);
+            Ok((outcomes, written)) => {
+                // A batch that changed nothing says nothing about a full disk.
+                if written {
+                    self.note_health(None);
+                }
                 outcomes.into_iter().map(Ok).collect()
             }
             Err(error @ StoreError::Unavailable(_)) => {
@@ -198,7 +204,8 @@ impl Committer {
         }
     }
 
-    async fn try_commit(&mut self, inputs: &[Input]) -> Result<Vec<Outcome>, StoreError> {
+    /// The outcomes, and whether anything had to be written for them.
+    async fn try_commit(&mut self, inputs: &[Input]) -> Result<(Vec<Outcome>, bool), StoreError> {
         let keys = pipeline::load_keys(inputs);
         let is_tick = matches!(inputs, [Input::Tick(_)]);
         let (mut unit, loaded) = loop {
@@ -215,13 +222,14 @@ impl Committer {
         };
         let directory = self.directory.load_full();
         let (changes, outcomes) = pipeline::process(inputs, loaded, &directory, &mut self.ids);
-        if changes.is_empty() {
-            return Ok(outcomes);
+        let written = !changes.is_empty();
+        if written {
+            unit.save(&changes).await?;
         }
-        unit.save(&changes).await?;
+        // Also if there is nothing in it: a transaction left open holds back the checkpoint.
         unit.commit().await?;
         self.count_changes(&changes, &directory);
-        Ok(outcomes)
+        Ok((outcomes, written))
     }
 
     fn count(&self, inputs: &[Input], outcomes: &[Result<Outcome, Unavailable>]) {
