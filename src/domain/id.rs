@@ -150,7 +150,7 @@ impl Default for Sequences {
 }
 
 /// Makes ids and generated keys. Same seed, same sequences, same times: same ids.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ids {
     next: Sequences,
     random: StdRng,
