@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::Unavailable;
 use crate::domain::{
     configuration::{Audit, Configuration, Refused},
-    grouping,
     id::{Ids, IntegrationId, ServiceId, TokenId},
     key::{KeyHash, RoutingKey},
     routing::{Directory, Token},
@@ -156,11 +155,19 @@ pub(super) fn plan(
     let plain = |change, audit| Planned { change, audit, secret: Secret::None };
     match request {
         ConfigRequest::CreateService { name, description, mut policy } => {
-            grouping::pair_ids(&[], &mut policy.grouping, || ids.rule(now));
+            policy.pair_ids(&ServicePolicy::default(), || ids.rule(now));
             let id = ids.service(now);
             let detail = service_detail(&description, &policy);
             let audit = audit("create", "service", id.uuid(), &name, detail);
-            let service = Service { id, name, description, policy, version: 1, created_at: now };
+            let service = Service {
+                id,
+                name,
+                description,
+                policy,
+                managed: false,
+                version: 1,
+                created_at: now,
+            };
             Ok(plain(Configuration::CreateService(service), audit))
         }
         ConfigRequest::UpdateService { id, version, name, description, mut policy } => {
@@ -170,13 +177,13 @@ pub(super) fn plan(
                 let what = "the service default cannot be renamed".to_owned();
                 return Err(ConfigureError::Conflict(what));
             }
-            grouping::pair_ids(&old.policy.grouping, &mut policy.grouping, || ids.rule(now));
+            policy.pair_ids(&old.policy, || ids.rule(now));
             let before = service_detail(&old.description, &old.policy);
             let after = service_detail(&description, &policy);
             let detail = json!({"before": before, "after": after, "name_before": old.name});
             let audit = audit("update", "service", id.uuid(), &name, detail);
-            let (version, created_at) = (old.version + 1, old.created_at);
-            let service = Service { id, name, description, policy, version, created_at };
+            let version = old.version + 1;
+            let service = Service { name, description, policy, version, ..Service::clone(old) };
             Ok(plain(Configuration::UpdateService(service), audit))
         }
         ConfigRequest::DeleteService { id, version } => {
@@ -216,6 +223,7 @@ pub(super) fn plan(
                 kind,
                 shared,
                 key_hint: key.hint(),
+                managed: false,
                 version: 1,
                 created_at: now,
             };

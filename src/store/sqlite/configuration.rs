@@ -32,6 +32,7 @@ pub(super) async fn directory(
                 let stored: &str = c.read("policy")?;
                 ServicePolicy::from_stored(stored).map_err(|what| c.corrupt("policy", what))?
             },
+            managed: false,
             version: c.read("version")?,
             created_at: c.time("created_at_ms")?,
         });
@@ -50,6 +51,7 @@ pub(super) async fn directory(
             kind: c.named("type", IntegrationType::parse)?,
             shared: c.read("shared")?,
             key_hint: c.read("key_hint")?,
+            managed: false,
             version: c.read("version")?,
             created_at: c.time("created_at_ms")?,
         });
