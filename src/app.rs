@@ -138,6 +138,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: settings.ingest.max_batch,
             directory_is_stale: false,
+            templates: crate::store::decide::Learned::new(),
         };
         let tasks = Tasks::new();
         let committer_closing = CancellationToken::new();

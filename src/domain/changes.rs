@@ -11,7 +11,7 @@ use super::{
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, IntegrationId, RuleId,
+        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId,
         ServiceId, TimelineId,
     },
     incident::Incident,
@@ -167,6 +167,8 @@ pub struct Tally {
 /// Everything a batch changes, ready to be written.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// When the last of its inputs came in.
+    pub now: Timestamp,
     pub events: Vec<NewEvent>,
     pub contents: Vec<NewContent>,
     pub new_alerts: Vec<Alert>,
@@ -202,6 +204,7 @@ impl Changes {
     /// Whether there is anything to write besides the clocks.
     pub fn is_empty(&self) -> bool {
         let Self {
+            now: _,
             events,
             contents,
             new_alerts,

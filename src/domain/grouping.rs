@@ -3,6 +3,7 @@
 //! The first rule whose `match` holds decides. This module says under which hashes an alert may
 //! find an incident and whether one still accepts; the pipeline does the joining.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -70,7 +71,7 @@ pub struct GroupingRule {
 }
 
 /// The rule that was chosen for an alert, with what the incident is looked up by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupChoice {
     pub rule: RuleId,
     /// The values compared, as shown in `group_key`.
@@ -87,6 +88,14 @@ pub fn choose(rules: &[GroupingRule], fields: &impl Fields) -> Option<GroupChoic
 }
 
 impl GroupingRule {
+    /// How alike texts have to be, in ten-thousandths, if that is what the rule looks at.
+    pub fn similarity_threshold(&self) -> Option<u32> {
+        match self.by {
+            By::Similarity { threshold, .. } => Some(threshold),
+            By::Fields(_) | By::Time => None,
+        }
+    }
+
     fn choice(&self, fields: &impl Fields) -> GroupChoice {
         let value = |name| fields.field(name).into_owned();
         let names = match &self.by {

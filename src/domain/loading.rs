@@ -194,3 +194,10 @@ pub struct Inhibitor {
     /// The newest of them, a few.
     pub sources: Vec<AlertId>,
 }
+
+impl Inhibitor {
+    /// Since when there is no source, if there is none.
+    pub fn idle_since(&self) -> Option<Timestamp> {
+        if self.plain + self.both > 0 { None } else { self.plain_ended.max(self.both_ended) }
+    }
+}

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// Largest compiled regular expression, in bytes; bounds what one matcher can cost in memory.
@@ -81,18 +82,30 @@ impl fmt::Display for Field {
     }
 }
 
+impl Serialize for Field {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&name).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Something whose fields can be looked at by name.
 pub trait Fields {
     /// The field's value; `""` if it has none.
     fn field(&self, field: &Field) -> Cow<'_, str>;
 }
 
-/// The value at `path` in a JSON text: text as it is, anything else as JSON. `None` if there is
-/// nothing at that path, or the text is no JSON.
-pub fn details_at(details: &str, path: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(details).ok()?;
-    let found = value.get(path).or_else(|| {
-        path.split('.').try_fold(&value, |at, step| match at {
+/// The value at `path` in `details`: text as it is, anything else as JSON. `None` if there is
+/// nothing at that path.
+pub fn details_in(details: &Value, path: &str) -> Option<String> {
+    let found = details.get(path).or_else(|| {
+        path.split('.').try_fold(details, |at, step| match at {
             Value::Array(items) => items.get(step.parse::<usize>().ok()?),
             _ => at.get(step),
         })
@@ -102,6 +115,11 @@ pub fn details_at(details: &str, path: &str) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     }
+}
+
+/// The same in a JSON text; `None` if that is no JSON.
+pub fn details_at(details: &str, path: &str) -> Option<String> {
+    details_in(&serde_json::from_str(details).ok()?, path)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

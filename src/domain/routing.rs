@@ -16,6 +16,9 @@ use super::{
     time::Timestamp,
 };
 
+/// Name of the integration that is made on first start.
+const DEFAULT_INTEGRATION: &str = "default";
+
 /// An API token: who it is for and what it may do. The secret is known by its hash only.
 #[derive(Clone, Debug)]
 pub struct Token {
@@ -131,6 +134,12 @@ impl Directory {
 
     pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
         self.integrations.values()
+    }
+
+    /// Whether the events of an integration go by the routes: shared ones do, and the one that is
+    /// made on first start.
+    pub fn is_routed(&self, integration: &Integration) -> bool {
+        (integration.shared || integration.name == DEFAULT_INTEGRATION) && !self.routes.is_empty()
     }
 
     pub fn silences(&self) -> &Silences {

@@ -45,6 +45,14 @@ pub struct AutoPause {
 }
 
 impl Flapping {
+    /// Nothing is watched.
+    pub const OFF: Self = Self {
+        max_changes: 4,
+        within: Span::ZERO,
+        mute: Span::ZERO,
+        mode: FlappingMode::Off,
+    };
+
     pub fn from_json(_value: &Value, _path: &str, _errors: &mut Vec<FieldError>) -> Option<Self> {
         None
     }
@@ -55,6 +63,9 @@ impl Flapping {
 }
 
 impl AutoPause {
+    /// Nothing waits.
+    pub const OFF: Self = Self { span: Span::ZERO, when: PauseWhen::Off };
+
     pub fn from_json(_value: &Value, _path: &str, _errors: &mut Vec<FieldError>) -> Option<Self> {
         None
     }

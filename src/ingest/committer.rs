@@ -26,11 +26,14 @@ use crate::{
     domain::{
         changes::{Changes, Input, Outcome},
         configuration::Configuration,
-        id::Ids,
+        id::{Ids, ServiceId},
         pipeline,
         routing::Directory,
     },
-    store::{Store, StoreError},
+    store::{
+        Store, StoreError,
+        decide::{Decided, Learned, decide},
+    },
     telemetry::{self, metrics::Metrics},
 };
 
@@ -70,6 +73,8 @@ pub struct Committer {
     pub(crate) max_batch: usize,
     /// A change of the configuration is committed and could not be read back yet.
     pub(crate) directory_is_stale: bool,
+    /// What similarity rules have learned, as committed.
+    pub(crate) templates: Learned,
 }
 
 type Waiting = (oneshot::Sender<Result<Outcome, Unavailable>>, Held);
@@ -206,28 +211,20 @@ impl Committer {
 
     /// The outcomes, and whether anything had to be written for them.
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<(Vec<Outcome>, bool), StoreError> {
-        let keys = pipeline::load_keys(inputs);
-        let is_tick = matches!(inputs, [Input::Tick(_)]);
-        let (mut unit, loaded) = loop {
-            let mut unit = self.store.begin().await?;
-            let loaded = unit.load(&keys).await?;
-            match keys.due {
-                // After a long silence more is due than one batch takes: that comes first.
-                Some((now, _)) if loaded.more_due && !is_tick => {
-                    drop(unit);
-                    Box::pin(self.try_commit(&[Input::Tick(now)])).await?;
-                }
-                _ => break (unit, loaded),
-            }
-        };
         let directory = self.directory.load_full();
-        let (changes, outcomes) = pipeline::process(inputs, loaded, &directory, &mut self.ids);
+        let mut unit = self.store.begin().await?;
+        let decided = decide(&mut *unit, inputs, &directory, &self.ids, &self.templates).await?;
+        let Decided { mut changes, outcomes, ids } = decided;
         let written = !changes.is_empty();
         if written {
             unit.save(&changes).await?;
         }
         // Also if there is nothing in it: a transaction left open holds back the checkpoint.
         unit.commit().await?;
+        self.ids = ids;
+        for (rule, learned, _) in changes.templates.drain(..) {
+            self.templates.insert(rule, learned);
+        }
         self.count_changes(&changes, &directory);
         Ok((outcomes, written))
     }
@@ -339,7 +336,7 @@ impl Committer {
     /// Resolves what is open in a service that goes away, a bounded number at a time.
     async fn close_service(
         &mut self,
-        service_id: crate::domain::id::ServiceId,
+        service_id: ServiceId,
         actor: &str,
     ) -> Result<(), Unavailable> {
         loop {

@@ -3,6 +3,7 @@
 //! A batch is begun, loaded, saved and committed; between load and save the pure core decides.
 //! Nothing here decides anything about alerts. Reading for people is in [`query`].
 
+pub mod decide;
 pub mod query;
 pub mod sqlite;
 
@@ -11,9 +12,10 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::domain::{
-    changes::{Changes, LoadKeys, Loaded},
+    changes::Changes,
     configuration::{Audit, Configuration, Refused},
     id::Sequences,
+    loading::{LoadKeys, Loaded},
     routing::Directory,
     time::Timestamp,
 };

@@ -94,6 +94,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: 100,
             directory_is_stale: false,
+            templates: crate::store::decide::Learned::new(),
         };
         let closing = CancellationToken::new();
         actix_web::rt::spawn(committer.run(closing.clone()));

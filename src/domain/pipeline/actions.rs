@@ -60,7 +60,7 @@ impl Batch<'_> {
             self.working.change_incident(incident, |i| i.notices.held_until = Some(until));
         }
         self.reflect(before, false, now, actor);
-        if *before != Alert { standing: Standing::default(), ..before.clone() } {
+        if before.standing != Standing::default() {
             self.count_sources(id, now, actor);
             let sides = &before.standing.matches.sides;
             let closed = self.working.alert(id).filter(|_| !sides.is_empty()).cloned();

@@ -22,9 +22,9 @@ impl<'d> Batch<'d> {
     /// a key that we made never comes back.
     fn watched(&self, alert: &Alert) -> Option<(&'d Flapping, &'d AutoPause)> {
         let policy = self.policy(alert.service_id)?;
-        let learns = policy.auto_pause.when == PauseWhen::Transient;
-        let watched = policy.flapping.mode != FlappingMode::Off || learns;
-        (watched && !alert.generated_key).then_some((&policy.flapping, &policy.auto_pause))
+        let pause = policy.auto_pause.as_ref().unwrap_or(&AutoPause::OFF);
+        let watched = policy.flapping.mode != FlappingMode::Off || pause.when == PauseWhen::Transient;
+        (watched && !alert.generated_key).then_some((&policy.flapping, pause))
     }
 
     /// An alert opens: counts the change, and lets its notifications wait if they have to. Says
@@ -40,16 +40,16 @@ impl<'d> Batch<'d> {
         let Some(policy) = self.policy(alert.service_id) else { return false };
         let mut state = KeyState::default();
         let mut began = false;
-        if let Some((flapping, _)) = self.watched(&alert) {
+        // The first trigger of a key is no change, and there is nothing to learn from yet.
+        if let Some((flapping, _)) = self.watched(&alert).filter(|_| came_back) {
             let key = key_of(&alert);
             state = self.working.key_state(&key);
-            if came_back {
-                began = state.changed(flapping, now) == Flap::Began;
-                self.remember(&key, &alert, state.clone(), now);
-            }
+            began = state.changed(flapping, now) == Flap::Began;
+            self.remember(&key, &alert, state.clone(), now);
         }
-        let pause = state.pauses(&policy.auto_pause, now);
-        let paused_until = pause.is_ok().then(|| now.plus(policy.auto_pause.span));
+        let auto_pause = policy.auto_pause.as_ref().unwrap_or(&AutoPause::OFF);
+        let pause = state.pauses(auto_pause, now);
+        let paused_until = pause.is_ok().then(|| now.plus(auto_pause.span));
         let muted_until = state.muted_until(&policy.flapping);
         let flapping = state.flapping_since.is_some();
         self.working.change_alert(id, |alert| {
@@ -68,7 +68,7 @@ impl<'d> Batch<'d> {
                 Stage::Notify,
                 "paused",
                 &evidence,
-                &[("until", &now.plus(policy.auto_pause.span).to_string())],
+                &[("until", &now.plus(auto_pause.span).to_string())],
             ),
             Err(Some(evidence)) => trace.decided(Stage::Notify, "not paused", &evidence, &[]),
             Err(None) => {}

@@ -44,8 +44,12 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                         Intent::Acknowledge { .. } | Intent::Resolve { .. } => None,
                     };
                     keys.alert_keys.push((integration, key.clone(), severity));
-                    if severity.is_some() {
-                        keys.returning_keys.push((integration, key.clone()));
+                    match event.event.intent {
+                        Intent::Trigger { .. } => {
+                            keys.returning_keys.push((integration, key.clone()));
+                        }
+                        Intent::Resolve { .. } => keys.key_states.push((integration, key.clone())),
+                        Intent::Acknowledge { .. } => {}
                     }
                 }
                 if let Some(choice) = &event.prepared.group {
@@ -86,6 +90,10 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
     keys.returning_keys.dedup();
     keys.groups.sort();
     keys.groups.dedup();
+    keys.key_states.sort();
+    keys.key_states.dedup();
+    keys.bare_incidents.sort();
+    keys.bare_incidents.dedup();
     keys.alerts.sort();
     keys.alerts.dedup();
     keys.incidents.sort();
@@ -117,7 +125,9 @@ pub fn process(
             }
         })
         .collect();
-    Ok((batch.working.into_changes()?, outcomes))
+    let mut changes = batch.working.into_changes()?;
+    changes.now = inputs.iter().map(Input::received_at).max().unwrap_or_default();
+    Ok((changes, outcomes))
 }
 
 /// Loads and processes until nothing is missing; `load` looks things up, in one transaction.

@@ -52,14 +52,12 @@ pub(super) fn prepare_in(
     let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
     let policy = &service.policy;
     if !policy.enrich.is_empty() {
-        let mut enriched = content.clone();
-        let (integration, service) = (integration.name.as_str(), service.name.as_str());
-        let view = |content: &Content, field: &Field| -> String {
-            let view = ContentView::new(content, key, integration, service);
-            view.field(field).into_owned()
-        };
-        prepared.enriched = enrich::enrich(&policy.enrich, &mut enriched, &view);
-        prepared.content = (*enriched != **content).then_some(enriched);
+        let mut changed = event.clone();
+        prepared.enriched =
+            enrich::enrich(&policy.enrich, &mut changed, &integration.name, &service.name);
+        if let Intent::Trigger { content: enriched, .. } = changed.intent {
+            prepared.content = (enriched != *content).then_some(enriched);
+        }
     }
     let content = prepared.content.as_ref().unwrap_or(content);
     let view = ContentView::new(content, key, &integration.name, &service.name);

@@ -249,8 +249,9 @@ async fn update_service(
     .await
     .map_err(store_error)?;
     sqlx::query(
-        "UPDATE incidents SET ack_timeout_due_ms = CASE WHEN ?2 IS NULL THEN NULL \
-         ELSE acknowledged_at_ms + ?2 END WHERE service_seq = ?1 AND status <> 'resolved'",
+        "UPDATE incidents SET due_ms = CASE WHEN ?2 IS NULL THEN due_ms \
+         ELSE min(coalesce(due_ms, acknowledged_at_ms + ?2), acknowledged_at_ms + ?2) END \
+         WHERE service_seq = ?1 AND status = 'acknowledged'",
     )
     .bind(service.id.seq())
     .bind(timers.acknowledgement_timeout.map(crate::domain::time::Span::as_millis))

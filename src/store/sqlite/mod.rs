@@ -5,6 +5,7 @@ mod configuration;
 mod errors;
 mod lock;
 mod maintenance;
+mod noise;
 mod query;
 mod rows;
 mod statements;
@@ -41,8 +42,10 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 1] =
-        [(1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql"))];
+    const STEPS: [(i64, &str, &str); 2] = [
+        (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
+        (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
+    ];
     Migrator::with_migrations(
         STEPS
             .into_iter()

@@ -10,12 +10,12 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use super::SqliteStore;
 use crate::{
     domain::{
-        changes::{Input, LoadKeys, Loaded},
+        changes::Input,
+        loading::{LoadKeys, Loaded},
         configuration::{Audit, Configuration},
         event::{Intent, StoredBody},
         id::{AuditId, Ids, Sequences},
         key::RoutingKey,
-        pipeline,
         routing::Directory,
         service::Service,
         tests::{
@@ -26,6 +26,7 @@ use crate::{
     },
     store::{
         Maintenance, Store as _,
+        decide::{Learned, decide},
         query::{AlertFilter, Page, Reads as _},
     },
 };
@@ -85,10 +86,10 @@ async fn store_of(world: &World, path: &Path) -> SqliteStore {
 
 async fn commit(store: &SqliteStore, inputs: &[Input], directory: &Directory, ids: &mut Ids) {
     let mut unit = store.begin().await.unwrap();
-    let loaded = unit.load(&pipeline::load_keys(inputs)).await.unwrap();
-    let (changes, _) = pipeline::process(inputs, loaded, directory, ids);
-    unit.save(&changes).await.unwrap();
+    let decided = decide(&mut *unit, inputs, directory, ids, &Learned::new()).await.unwrap();
+    unit.save(&decided.changes).await.unwrap();
     unit.commit().await.unwrap();
+    *ids = decided.ids;
 }
 
 /// Everything there is of what `world` knows.
@@ -160,9 +161,10 @@ async fn a_unit_that_is_dropped_leaves_nothing() {
     {
         let mut unit = store.begin().await.unwrap();
         let inputs = std::slice::from_ref(&trigger);
-        let loaded = unit.load(&pipeline::load_keys(inputs)).await.unwrap();
-        let (changes, _) = pipeline::process(inputs, loaded, &world.directory, &mut ids);
-        unit.save(&changes).await.unwrap();
+        let directory = &world.directory;
+        let decided = decide(&mut *unit, inputs, directory, &ids, &Learned::new()).await.unwrap();
+        unit.save(&decided.changes).await.unwrap();
+        ids = decided.ids;
     }
 
     assert_eq!(store.sequences().await.unwrap().event, 1);
