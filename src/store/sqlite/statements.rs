@@ -212,8 +212,8 @@ pub(super) static UPDATE_INCIDENTS: Bulk = Bulk::new(
      open_warning = v.open_warning, open_error = v.open_error, open_critical = v.open_critical, \
      last_alert_at_ms = v.last_alert_at, acknowledged_at_ms = v.acknowledged_at, \
      acknowledged_by = v.acknowledged_by, acknowledged_severity = v.acknowledged_severity, \
-     resolved_at_ms = v.resolved_at, ack_timeout_due_ms = v.ack_timeout_due \
-     FROM v WHERE incidents.seq = v.s",
+     resolved_at_ms = v.resolved_at, due_ms = v.due, snoozed_until_ms = v.snoozed_until, \
+     assignee = v.assignee, storm = v.storm, notices = v.notices FROM v WHERE incidents.seq = v.s",
 );
 
 pub(super) static INSERT_INCIDENT_KEYS: Bulk = Bulk::new(
