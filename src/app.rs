@@ -113,8 +113,16 @@ impl Gateway {
         let DatabaseUrl::Sqlite(path) = &settings.database_url;
         let (store, is_new) = SqliteStore::open(path).await?;
         let store = Arc::new(store);
-        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1).await?));
         let started_at = clock.now();
+        if let Some(gap) = store.started(started_at).await? {
+            tracing::warn!(
+                from = %gap.from,
+                to = %gap.to,
+                "the gateway was down; alerts that were to resolve by themselves meanwhile get 15 \
+                 minutes more"
+            );
+        }
+        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1).await?));
         #[expect(clippy::cast_precision_loss, reason = "53 bits of milliseconds are enough")]
         let metrics =
             Metrics::new(env!("CARGO_PKG_VERSION"), started_at.as_millis() as f64 / 1000.0)?;
@@ -178,6 +186,7 @@ impl Gateway {
         let stop = tasks.soft();
         tasks.spawn_essential("timers", timers::tick(ingest.clone(), stop.clone()));
         tasks.spawn_essential("search index", timers::index(ingest.clone(), stop.clone()));
+        tasks.spawn_essential("alive", timers::alive(ingest.clone(), stop.clone()));
         let retention = Retention {
             events: settings.retention.events,
             alerts: settings.retention.alerts,

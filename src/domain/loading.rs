@@ -119,7 +119,6 @@ pub struct Asked {
     pub alerts: HashSet<AlertId>,
     pub groups: HashSet<GroupHash>,
     pub incidents: HashSet<IncidentId>,
-    pub whole_incidents: HashSet<IncidentId>,
     pub key_states: HashSet<SourceKey>,
     pub inhibitors: HashSet<InhibitionKey>,
     pub targets: HashSet<InhibitionKey>,
@@ -134,7 +133,6 @@ impl Loaded {
         asked.alerts.extend(&keys.alerts);
         asked.groups.extend(&keys.groups);
         asked.incidents.extend(keys.bare_incidents.iter().chain(&keys.incidents));
-        asked.whole_incidents.extend(&keys.incidents);
         asked.key_states.extend(keys.key_states.iter().cloned());
         asked.inhibitors.extend(&keys.inhibitors);
         asked.targets.extend(&keys.targets);
@@ -171,7 +169,6 @@ impl Loaded {
         self.asked.alerts.extend(asked.alerts);
         self.asked.groups.extend(asked.groups);
         self.asked.incidents.extend(asked.incidents);
-        self.asked.whole_incidents.extend(asked.whole_incidents);
         self.asked.key_states.extend(asked.key_states);
         self.asked.inhibitors.extend(asked.inhibitors);
         self.asked.targets.extend(asked.targets);

@@ -11,7 +11,7 @@ use super::{
     key::KeyHash,
     matcher::Match,
     receiver::Receiver,
-    service::{Integration, Role, Service},
+    service::{Gap, Integration, Role, Service},
     silence::{Silence, Silences},
     time::Timestamp,
 };
@@ -49,6 +49,8 @@ pub struct Route {
 pub struct Directory {
     /// Grows with every change; what was prepared under another version is prepared again.
     pub version: u64,
+    /// The last time that the gateway was down for long.
+    pub gap: Option<Gap>,
     services: HashMap<ServiceId, Arc<Service>>,
     integrations: HashMap<IntegrationId, Arc<Integration>>,
     keys: HashMap<KeyHash, KeyEntry>,

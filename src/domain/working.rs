@@ -208,14 +208,6 @@ impl<'l> Working<'l> {
         self.incidents.get(&id).map(|slot| &slot.value)
     }
 
-    /// Asks for all open alerts of an incident, unless they are here.
-    pub(super) fn want_whole(&mut self, id: IncidentId) {
-        let is_new = self.incidents.get(&id).is_some_and(|slot| slot.before.is_none());
-        if !is_new && !self.loaded.asked.whole_incidents.contains(&id) {
-            self.missing.incidents.push(id);
-        }
-    }
-
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
         let Some(id) = self.groups.get(&key).copied() else {
@@ -507,5 +499,6 @@ fn deduplicated(mut keys: LoadKeys) -> LoadKeys {
 
 /// A service that is gone has no timers: nothing of its closed past happens by itself.
 pub(super) fn timers_of(directory: &Directory, service: ServiceId) -> Timers {
-    directory.service(service).map(|service| service.policy.timers).unwrap_or_default()
+    let timers = directory.service(service).map(|service| service.policy.timers);
+    Timers { gap: directory.gap, ..timers.unwrap_or_default() }
 }

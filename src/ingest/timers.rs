@@ -21,6 +21,7 @@ use crate::{
 const TICK_EVERY: Duration = Duration::from_millis(500);
 /// How far behind the full-text index may be; a search looks through the rest itself.
 const INDEX_EVERY: Duration = Duration::from_millis(500);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps of a purge, so that it takes a small share of the writer.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
@@ -39,6 +40,15 @@ pub async fn tick(ingest: Ingest, stop: CancellationToken) {
     while pause(TICK_EVERY, &stop).await {
         // A full queue is no reason to wait for the next turn less patiently.
         while ingest.tick(ingest.now()).await.is_ok_and(|changed| changed > 0) {}
+    }
+}
+
+/// Notes now and again that the gateway runs.
+pub async fn alive(ingest: Ingest, stop: CancellationToken) {
+    while pause(ALIVE_EVERY, &stop).await {
+        let now = ingest.now();
+        // One that is not noted makes the next gap look longer, which is the careful side.
+        ingest.maintain(Maintenance::Alive { now }).await.ok();
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::{
     id::Sequences,
     loading::{LoadKeys, Loaded},
     routing::Directory,
+    service::Gap,
     time::Timestamp,
 };
 
@@ -48,6 +49,9 @@ pub trait Store: query::Reads + Send + Sync + Debug {
 
     /// The next sequence numbers.
     async fn sequences(&self) -> Result<Sequences, StoreError>;
+
+    /// The gateway starts at `now`: notes for how long it was down, if that was long.
+    async fn started(&self, now: Timestamp) -> Result<Option<Gap>, StoreError>;
 
     /// Does a bounded piece of background work; says whether more is waiting.
     async fn maintain(&self, step: Maintenance) -> Result<Progress, StoreError>;
@@ -99,6 +103,10 @@ pub enum Maintenance {
     },
     PurgeChanges {
         before: Timestamp,
+    },
+    /// Notes that the gateway runs, so that the next start knows how long it did not.
+    Alive {
+        now: Timestamp,
     },
     /// Gives free pages back to the file system.
     Vacuum,

@@ -1,17 +1,13 @@
 //! What follows from an event, or an alert's content, and the directory alone.
 
-use std::{borrow::Cow, cell::OnceCell};
-
-use serde_json::Value;
-
 use crate::domain::{
     changes::{EventInput, Prepared},
     enrich,
-    event::{Action, Content, Event, Fingerprints, Intent},
+    event::{Event, Fingerprints, Intent},
+    fields::{ParsedDetails, TriggerFields},
     grouping::{self, GroupChoice},
     id::ServiceId,
     key::DedupKey,
-    matcher::{Field, Fields, details_in},
     routing::Directory,
     service::{Integration, Service},
     standing::{Matches, Side},
@@ -60,7 +56,13 @@ pub(super) fn prepare_in(
         }
     }
     let content = prepared.content.as_ref().unwrap_or(content);
-    let view = ContentView::new(content, key, &integration.name, &service.name);
+    let view = TriggerFields {
+        content,
+        dedup_key: key,
+        integration: &integration.name,
+        service: &service.name,
+        details: &ParsedDetails::default(),
+    };
     prepared.fingerprints = content.fingerprints();
     prepared.dropped = policy.drop.iter().position(|rule| rule.holds(&view));
     if prepared.dropped.is_none() {
@@ -72,7 +74,7 @@ pub(super) fn prepare_in(
 
 /// What an alert with this content matches, and how it is to be grouped.
 pub(super) fn judge(
-    view: &ContentView<'_>,
+    view: &TriggerFields<'_>,
     service: &Service,
     directory: &Directory,
 ) -> (Matches, Option<GroupChoice>) {
@@ -110,7 +112,13 @@ fn route(
     let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
     let service = directory.service(integration.service_id);
     let service = service.map_or("", |service| service.name.as_str());
-    let view = ContentView::new(content, key, &integration.name, service);
+    let view = TriggerFields {
+        content,
+        dedup_key: key,
+        integration: &integration.name,
+        service,
+        details: &ParsedDetails::default(),
+    };
     let found = directory.routes().iter().position(|route| {
         directory.service(route.service_id).is_some() && route.matches.holds(&view)
     });
@@ -123,56 +131,5 @@ impl EventInput {
         let (integration, event) = (&self.integration, &self.event);
         let prepared = prepare_in(service, None, event, integration, directory);
         self.prepared_as(std::sync::Arc::clone(integration), prepared)
-    }
-}
-
-/// What a trigger, or an alert, looks like to matchers and rules.
-pub(super) struct ContentView<'a> {
-    content: &'a Content,
-    dedup_key: &'a str,
-    integration: &'a str,
-    service: &'a str,
-    /// The details, read when a rule first asks for them.
-    details: OnceCell<Option<Value>>,
-}
-
-impl<'a> ContentView<'a> {
-    pub(super) fn new(
-        content: &'a Content,
-        dedup_key: &'a str,
-        integration: &'a str,
-        service: &'a str,
-    ) -> Self {
-        Self { content, dedup_key, integration, service, details: OnceCell::new() }
-    }
-}
-
-impl Fields for ContentView<'_> {
-    fn field(&self, field: &Field) -> Cow<'_, str> {
-        fn optional(value: Option<&String>) -> Cow<'_, str> {
-            value.map_or("", String::as_str).into()
-        }
-        let content = self.content;
-        match field {
-            Field::Summary => content.summary.as_str().into(),
-            Field::Source => content.source.as_deref().unwrap_or(self.integration).into(),
-            Field::Severity => content.severity.as_str().into(),
-            Field::Component => optional(content.component.as_ref()),
-            Field::Group => optional(content.group.as_ref()),
-            Field::Class => optional(content.class.as_ref()),
-            Field::Client => optional(content.client.as_ref()),
-            Field::DedupKey => self.dedup_key.into(),
-            Field::Integration => self.integration.into(),
-            Field::Service => self.service.into(),
-            Field::Action => Action::Trigger.as_str().into(),
-            Field::Label(name) => optional(content.labels.get(name)),
-            Field::Details(path) => {
-                let details = self.details.get_or_init(|| {
-                    serde_json::from_str(content.custom_details.as_deref()?).ok()
-                });
-                let found = details.as_ref().and_then(|details| details_in(details, path));
-                found.unwrap_or_default().into()
-            }
-        }
     }
 }

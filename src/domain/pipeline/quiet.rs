@@ -1,10 +1,11 @@
 //! What keeps an alert quiet: silences, inhibition, a flapping key, a pause; and what happens when
 //! that begins or ends.
 
-use super::{Batch, prepare::{self, ContentView}};
+use super::{Batch, prepare};
 use crate::domain::{
     alert::Alert,
     changes::TimelineKind,
+    fields::{ParsedDetails, TriggerFields},
     grouping::GroupChoice,
     id::AlertId,
     standing::{Inhibited, Matches, Quiet, Silenced},
@@ -129,7 +130,13 @@ impl Batch<'_> {
         };
         let integration = self.directory.integration(alert.integration_id);
         let integration = integration.map_or("", |integration| integration.name.as_str());
-        let view = ContentView::new(&content, alert.dedup_key.as_str(), integration, &service.name);
+        let view = TriggerFields {
+            content: &content,
+            dedup_key: alert.dedup_key.as_str(),
+            integration,
+            service: &service.name,
+            details: &ParsedDetails::default(),
+        };
         let (matches, group) = prepare::judge(&view, service, self.directory);
         self.rematch(alert.id, matches, group, true, now, actor);
     }

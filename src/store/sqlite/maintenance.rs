@@ -4,7 +4,13 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{StoreError, bulk::Bulk, rows::Columns, store_error};
 use crate::{
-    domain::{alert::Status, event::Severity, search, time::Timestamp},
+    domain::{
+        alert::Status,
+        event::Severity,
+        search,
+        service::Gap,
+        time::{Span, Timestamp},
+    },
     store::{Maintenance, OpenCounts, Progress},
 };
 
@@ -28,6 +34,9 @@ pub(super) async fn run(
         Maintenance::PurgeEvents { before } => purge_events(connection, before).await,
         Maintenance::PurgeAlerts { before } => purge_alerts(connection, before).await,
         Maintenance::PurgeChanges { before } => purge_changes(connection, before).await,
+        Maintenance::Alive { now } => {
+            set_meta(connection, ALIVE, now.as_millis()).await.map(|()| Progress::default())
+        }
         Maintenance::Vacuum => Ok(Progress::default()),
     };
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
@@ -101,14 +110,50 @@ async fn index_texts(connection: &mut SqliteConnection) -> Result<Progress, Stor
     Ok(Progress { rows, more: i64::try_from(rows).unwrap_or(0) == INDEX_STEP })
 }
 
+/// A gap that is worth knowing of. Shorter ones are restarts.
+const GAP_MIN: Span = Span::from_secs(60);
+const ALIVE: &str = "alive_at_ms";
+const GAP_FROM: &str = "gap_from_ms";
+const GAP_TO: &str = "gap_to_ms";
+
+/// See [`crate::store::Store::started`].
+pub(super) async fn started(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Option<Gap>, StoreError> {
+    let alive = get_meta(connection, ALIVE).await?.map(Timestamp::from_millis);
+    let gap = alive.filter(|at| now.since(*at) >= GAP_MIN).map(|from| Gap { from, to: now });
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(store_error)?;
+    if let Some(gap) = gap {
+        set_meta(connection, GAP_FROM, gap.from.as_millis()).await?;
+        set_meta(connection, GAP_TO, gap.to.as_millis()).await?;
+    }
+    set_meta(connection, ALIVE, now.as_millis()).await?;
+    sqlx::query("COMMIT").execute(connection).await.map_err(store_error)?;
+    Ok(gap)
+}
+
+/// The last gap there was.
+pub(super) async fn gap(connection: &mut SqliteConnection) -> Result<Option<Gap>, StoreError> {
+    let from = get_meta(connection, GAP_FROM).await?.map(Timestamp::from_millis);
+    let to = get_meta(connection, GAP_TO).await?.map(Timestamp::from_millis);
+    Ok(from.zip(to).map(|(from, to)| Gap { from, to }))
+}
+
+async fn get_meta(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+        .map_err(store_error)
+}
+
 /// The last content whose text is in the index; newer ones a search has to look through itself.
 pub(super) async fn indexed_up_to(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let seq: Option<i64> =
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'indexed_content_seq'")
-            .fetch_optional(connection)
-            .await
-            .map_err(store_error)?;
-    Ok(seq.unwrap_or(0))
+    Ok(get_meta(connection, "indexed_content_seq").await?.unwrap_or(0))
 }
 
 async fn set_meta(

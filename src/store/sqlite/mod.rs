@@ -36,7 +36,7 @@ use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
-    routing::Directory,
+    routing::Directory, service::Gap,
     time::Timestamp,
 };
 
@@ -255,7 +255,17 @@ impl Store for SqliteStore {
 
     async fn directory(&self, version: u64) -> Result<Directory, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
-        configuration::directory(&mut connection, version).await
+        let mut directory = configuration::directory(&mut connection, version).await?;
+        directory.gap = maintenance::gap(&mut connection).await?;
+        Ok(directory)
+    }
+
+    async fn started(&self, now: Timestamp) -> Result<Option<Gap>, StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.connection.as_mut() else {
+            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        };
+        maintenance::started(connection, now).await
     }
 
     async fn sequences(&self) -> Result<Sequences, StoreError> {
