@@ -164,6 +164,18 @@ pub struct Tally {
     pub flapping: i64,
 }
 
+impl Tally {
+    pub fn add(&mut self, more: &Self) {
+        self.silenced += more.silenced;
+        self.inhibited += more.inhibited;
+        self.muted += more.muted;
+        self.paused += more.paused;
+        self.dropped += more.dropped;
+        self.storms += more.storms;
+        self.flapping += more.flapping;
+    }
+}
+
 /// Everything a batch changes, ready to be written.
 #[derive(Debug, Default)]
 pub struct Changes {
