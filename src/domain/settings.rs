@@ -46,12 +46,8 @@ pub struct AutoPause {
 
 impl Flapping {
     /// Nothing is watched.
-    pub const OFF: Self = Self {
-        max_changes: 4,
-        within: Span::ZERO,
-        mute: Span::ZERO,
-        mode: FlappingMode::Off,
-    };
+    pub const OFF: Self =
+        Self { max_changes: 4, within: Span::ZERO, mute: Span::ZERO, mode: FlappingMode::Off };
 
     pub fn from_json(_value: &Value, _path: &str, _errors: &mut Vec<FieldError>) -> Option<Self> {
         None

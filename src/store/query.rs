@@ -19,6 +19,27 @@ use crate::domain::{
 };
 use views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView};
 
+/// A part of the log of events, by the numbers of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSpan {
+    pub first: i64,
+    /// One past the last.
+    pub end: i64,
+}
+
+/// An event as it was stored, to be decoded and decided again.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    pub seq: i64,
+    pub integration_id: IntegrationId,
+    pub received_at: Timestamp,
+    pub api: Api,
+    /// Also one that was made because the event had none.
+    pub dedup_key: String,
+    /// As received, but for the keys in it.
+    pub body: String,
+}
+
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -186,6 +207,16 @@ pub trait Reads: Send + Sync {
         page: Page,
     ) -> Result<Listed<ChangeView>, StoreError>;
     async fn change(&self, id: ChangeId) -> Result<Option<ChangeView>, StoreError>;
+
+    /// The part of the log of events from a time on, as it is now.
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError>;
+    /// The first events of a part of the log, oldest first, at most `limit`.
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError>;
 }

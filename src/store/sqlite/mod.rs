@@ -36,7 +36,8 @@ use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
-    routing::Directory, service::Gap,
+    routing::Directory,
+    service::Gap,
     time::Timestamp,
 };
 

@@ -8,6 +8,7 @@ mod alerts;
 mod events;
 mod incidents;
 mod logs;
+mod replay;
 mod search;
 mod subject;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::{
     },
     store::query::{
         AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, Page, Reads,
+        StoredEvent, StoredSpan,
         views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
     },
 };
@@ -294,6 +296,22 @@ impl Reads for SqliteStore {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         let views = logs::change_views(&mut connection, &[id.seq()]).await?;
         Ok(views.into_iter().find(|view| view.id == id))
+    }
+
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        replay::span(&mut connection, since).await
+    }
+
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        let service = service.map(ServiceId::seq);
+        replay::events(&mut connection, span.first, span.end, service, limit).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {
