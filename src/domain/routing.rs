@@ -3,6 +3,8 @@
 //! It is read without locks by whoever needs it, and replaced whole after a configuration change
 //! is committed.
 
+mod apply;
+
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
