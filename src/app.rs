@@ -113,7 +113,7 @@ impl Gateway {
         let DatabaseUrl::Sqlite(path) = &settings.database_url;
         let (store, is_new) = SqliteStore::open(path).await?;
         let store = Arc::new(store);
-        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1).await?));
+        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1, clock.now()).await?));
         let started_at = clock.now();
         #[expect(clippy::cast_precision_loss, reason = "53 bits of milliseconds are enough")]
         let metrics =

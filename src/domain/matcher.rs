@@ -264,6 +264,16 @@ impl Match {
         if errors.is_empty() { Ok(Self(lists)) } else { Err(errors) }
     }
 
+    /// What holds for everything.
+    pub const fn everything() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether a matcher looks into `custom_details`, which are worth reading for that alone.
+    pub fn looks_at_details(&self) -> bool {
+        self.0.iter().flatten().any(|matcher| matches!(matcher.field, Field::Details(_)))
+    }
+
     /// All of `matchers`.
     pub fn all_of(matchers: Vec<Matcher>) -> Self {
         Self(if matchers.is_empty() { Vec::new() } else { vec![matchers] })

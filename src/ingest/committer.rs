@@ -365,7 +365,8 @@ impl Committer {
     async fn reload_directory(&mut self) -> Result<(), StoreError> {
         self.directory_is_stale = true;
         let old = self.directory.load_full();
-        let new = self.store.directory(old.version + 1).await.inspect_err(|error| {
+        let now = self.clock.now();
+        let new = self.store.directory(old.version + 1, now).await.inspect_err(|error| {
             let error = telemetry::chain(error);
             tracing::error!(%error, "the changed configuration cannot be read back yet");
         })?;

@@ -13,7 +13,7 @@ use crate::domain::{
     alert::Status,
     event::{Action, Api, Disposition, Severity},
     id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
-    matcher::Matcher,
+    matcher::Match,
     search::Query,
     time::Timestamp,
 };
@@ -89,8 +89,7 @@ pub struct AlertFilter {
     /// Nothing suppresses alerts yet: `true` fits none.
     pub suppressed: Option<bool>,
     pub incidents: Vec<IncidentRef>,
-    /// All of them have to hold.
-    pub matchers: Vec<Matcher>,
+    pub matches: Match,
     pub q: Vec<Query>,
     /// Of the first event; inclusive.
     pub since: Option<Timestamp>,

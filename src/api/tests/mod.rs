@@ -81,7 +81,7 @@ impl Gateway {
         let shared_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let metrics = Arc::new(Metrics::new("test", 0.0).unwrap());
         let health = Arc::new(DatabaseHealth::default());
-        let known = Arc::new(ArcSwap::from_pointee(store.directory(1).await.unwrap()));
+        let known = Arc::new(ArcSwap::from_pointee(store.directory(1, clock.now()).await.unwrap()));
         let (ingest, commands) =
             Ingest::new(1000, Arc::clone(&known), Arc::clone(&shared_clock), Arc::clone(&metrics));
         let committer = Committer {

@@ -16,6 +16,7 @@ use crate::domain::{
 pub(super) async fn directory(
     connection: &mut SqliteConnection,
     version: u64,
+    now: Timestamp,
 ) -> Result<Directory, StoreError> {
     let mut services = Vec::new();
     let found = sqlx::query(
