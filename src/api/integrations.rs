@@ -428,12 +428,7 @@ fn with_key(
 }
 
 fn written(answer: ConfigAnswer) -> Result<(Arc<Integration>, Option<RoutingKey>), ApiError> {
-    match answer {
-        ConfigAnswer::Integration { integration, key } => Ok((integration, key)),
-        ConfigAnswer::Service(_) | ConfigAnswer::Token { .. } | ConfigAnswer::Deleted => {
-            Err(ApiError::NotFound("integration"))
-        }
-    }
+    answer.integration().ok_or(ApiError::NotFound("integration"))
 }
 
 /// A key of the sender's own, so that keys from PagerDuty can be kept.

@@ -232,12 +232,7 @@ fn answer(service: &Service) -> HttpResponse {
 }
 
 fn written(answer: ConfigAnswer) -> Result<Arc<Service>, ApiError> {
-    match answer {
-        ConfigAnswer::Service(service) => Ok(service),
-        ConfigAnswer::Integration { .. } | ConfigAnswer::Token { .. } | ConfigAnswer::Deleted => {
-            Err(ApiError::NotFound("service"))
-        }
-    }
+    answer.service().ok_or(ApiError::NotFound("service"))
 }
 
 /// What is written of a service.

@@ -13,8 +13,8 @@ use yaml_serde::{Mapping, Value};
 use super::{
     error::{ConfigError, Origin},
     keys::{CLIENT_ENV, ENV_PREFIX, KEYS, Key},
-    suggest::nearest,
 };
+use crate::domain::suggest::nearest;
 
 /// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "dutygate.yaml";

@@ -9,7 +9,6 @@ mod example;
 mod keys;
 mod layers;
 mod reader;
-mod suggest;
 mod values;
 
 use std::{collections::BTreeMap, path::PathBuf};

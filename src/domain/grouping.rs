@@ -10,8 +10,11 @@ use super::{
     id::RuleId,
     incident::Incident,
     matcher::{Field, Fields, Match},
+    rules::rule,
     time::{Span, Timestamp},
 };
+
+rule! { GroupingRule }
 
 /// Longest window, and default of `max_span`.
 const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
@@ -39,6 +42,12 @@ pub enum By {
     Fields(Vec<Field>),
     /// Nothing but the window.
     Time,
+    /// How much the texts of these fields are alike.
+    Similarity {
+        fields: Vec<Field>,
+        /// In ten-thousandths.
+        threshold: u32,
+    },
 }
 
 /// One grouping rule of a service.
@@ -56,6 +65,8 @@ pub struct GroupingRule {
     /// A missing value equals nothing.
     pub strict: bool,
     pub max_alerts: u32,
+    /// A new alert of a key whose incident was resolved no longer ago than this reopens it.
+    pub reopen_within: Option<Span>,
 }
 
 /// The rule that was chosen for an alert, with what the incident is looked up by.
@@ -66,6 +77,8 @@ pub struct GroupChoice {
     pub values: Vec<(Field, String)>,
     /// An incident with any of these may be joined. Empty: none may, a new one is opened.
     pub hashes: Vec<i64>,
+    /// The texts to compare, one a field; empty unless the rule groups by similarity.
+    pub texts: Vec<String>,
 }
 
 /// Picks the first rule that matches.
@@ -75,11 +88,21 @@ pub fn choose(rules: &[GroupingRule], fields: &impl Fields) -> Option<GroupChoic
 
 impl GroupingRule {
     fn choice(&self, fields: &impl Fields) -> GroupChoice {
-        let By::Fields(names) = &self.by else {
-            return GroupChoice { rule: self.id, values: Vec::new(), hashes: vec![0] };
+        let value = |name| fields.field(name).into_owned();
+        let names = match &self.by {
+            By::Fields(names) => names,
+            By::Time => {
+                let (values, texts) = (Vec::new(), Vec::new());
+                return GroupChoice { rule: self.id, values, hashes: vec![0], texts };
+            }
+            By::Similarity { fields: names, .. } => {
+                let texts = names.iter().map(value).collect();
+                let (values, hashes) = (Vec::new(), Vec::new());
+                return GroupChoice { rule: self.id, values, hashes, texts };
+            }
         };
         let values: Vec<(Field, String)> =
-            names.iter().map(|name| (name.clone(), fields.field(name).into_owned())).collect();
+            names.iter().map(|name| (name.clone(), value(name))).collect();
         let hashes = match self.aggregate {
             Aggregate::All if self.strict && values.iter().any(|(_, v)| v.is_empty()) => Vec::new(),
             Aggregate::All => {
@@ -102,7 +125,7 @@ impl GroupingRule {
                 })
                 .collect(),
         };
-        GroupChoice { rule: self.id, values, hashes }
+        GroupChoice { rule: self.id, values, hashes, texts: Vec::new() }
     }
 
     /// Whether `incident` takes another alert at `now`; if not, why.
@@ -136,6 +159,7 @@ impl GroupingRule {
         let by = match &self.by {
             By::Fields(fields) => fields.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
             By::Time => json!("time"),
+            By::Similarity { .. } => json!("similarity"),
         };
         object.insert("by".into(), by);
         object.insert("aggregate".into(), self.aggregate.as_str().into());
@@ -173,6 +197,7 @@ impl GroupingRule {
             max_span: MAX_SPAN_DEFAULT,
             strict: false,
             max_alerts: MAX_ALERTS_DEFAULT,
+            reopen_within: None,
         };
         for (key, value) in object {
             let mut wrong = |what: String| errors.push((format!("{path}.{key}"), what));
@@ -266,26 +291,6 @@ fn window_from_json(value: &Value) -> Option<Span> {
     span_from_json(value)
 }
 
-/// Gives the rules of an edited service their ids: unchanged text keeps its id, the rest is paired
-/// by position, what is left is new. So an edit splits no open incident.
-pub fn pair_ids(old: &[GroupingRule], new: &mut [GroupingRule], mut fresh: impl FnMut() -> RuleId) {
-    let mut free: Vec<Option<&GroupingRule>> = old.iter().map(Some).collect();
-    let mut paired = vec![false; new.len()];
-    for (i, rule) in new.iter_mut().enumerate() {
-        let text = rule.to_json();
-        let same = free.iter_mut().find(|o| o.is_some_and(|o| o.to_json() == text));
-        if let Some(Some(same)) = same.map(Option::take) {
-            rule.id = same.id;
-            paired[i] = true;
-        }
-    }
-    for (i, rule) in new.iter_mut().enumerate() {
-        if !paired[i] {
-            rule.id = free.get_mut(i).and_then(Option::take).map_or_else(&mut fresh, |o| o.id);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
@@ -360,18 +365,5 @@ mod tests {
         assert_eq!(hashes(json!({"strict": true}), &no_group).len(), 0);
         assert_eq!(hashes(json!({"aggregate": "any"}), &no_group).len(), 1);
         assert_eq!(hashes(json!({"aggregate": "any"}), &Values(vec![])).len(), 0);
-    }
-
-    #[test]
-    fn an_edit_keeps_the_ids_of_what_it_left_alone() {
-        let make = |by: &str, id| GroupingRule { id: rule_id(id), ..rule(&json!({"by": [by]})) };
-        let old = [make("group", 1), make("class", 2), make("source", 3)];
-        let mut new =
-            [make("source", 0), make("component", 0), make("class", 0), make("client", 0)];
-
-        pair_ids(&old, &mut new, || rule_id(9));
-
-        let ids: Vec<_> = new.iter().map(|rule| rule.id.seq()).collect();
-        assert_eq!(ids, [3, 9, 2, 9]);
     }
 }

@@ -107,7 +107,14 @@ ids! {
     IntegrationId
     /// An API token.
     TokenId
-    /// A grouping rule. Kept when the service is edited, so that no open incident is split.
+    /// A silence.
+    SilenceId
+    /// A route.
+    RouteId
+    /// A receiver.
+    ReceiverId
+    /// A grouping, inhibition or notify rule. Kept when the service is edited, so that no open
+    /// incident is split.
     RuleId
     /// A row of the audit log.
     AuditId
@@ -139,7 +146,8 @@ pub struct Sequences {
     pub content: i64,
     pub change: i64,
     pub timeline: i64,
-    /// Services, integrations, tokens, rules and audit rows share one: they are few.
+    /// What is configured (services, tokens, silences, rules, …) and audit rows share one: they
+    /// are few.
     pub object: i64,
 }
 
@@ -200,6 +208,9 @@ makers! {
     integration IntegrationId object
     token TokenId object
     rule RuleId object
+    silence SilenceId object
+    route RouteId object
+    receiver ReceiverId object
     audit AuditId object
 }
 

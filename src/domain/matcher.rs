@@ -283,6 +283,11 @@ impl Match {
         self.0.is_empty()
     }
 
+    /// Whether nothing could fail to match, whatever its values.
+    pub fn accepts_everything(&self) -> bool {
+        self.0.is_empty() || self.0.iter().any(Vec::is_empty)
+    }
+
     pub fn holds(&self, fields: &impl Fields) -> bool {
         self.0.is_empty() || self.0.iter().any(|list| list.iter().all(|m| m.holds(fields)))
     }

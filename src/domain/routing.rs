@@ -1,4 +1,5 @@
-//! The directory: every service, integration, key and token, as one immutable snapshot.
+//! The directory: the whole configuration (services, integrations, keys, tokens, silences, routes,
+//! receivers), as one immutable snapshot.
 //!
 //! It is read without locks by whoever needs it, and replaced whole after a configuration change
 //! is committed.
@@ -8,9 +9,12 @@ mod apply;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    id::{IntegrationId, ServiceId, TokenId},
+    id::{IntegrationId, ReceiverId, RouteId, ServiceId, TokenId},
     key::KeyHash,
+    matcher::Match,
+    receiver::Receiver,
     service::{Integration, Role, Service},
+    silence::{Silence, Silences},
     time::Timestamp,
 };
 
@@ -31,6 +35,18 @@ pub struct KeyEntry {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Which service an event of a shared integration belongs to: the first route that matches says.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub id: RouteId,
+    pub matches: Match,
+    pub service_id: ServiceId,
+    /// Made by a policy file.
+    pub managed: bool,
+    pub version: i64,
+    pub created_at: Timestamp,
+}
+
 /// The whole configuration at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
@@ -40,6 +56,9 @@ pub struct Directory {
     integrations: HashMap<IntegrationId, Arc<Integration>>,
     keys: HashMap<KeyHash, KeyEntry>,
     tokens: HashMap<KeyHash, Arc<Token>>,
+    silences: Silences,
+    routes: Vec<Route>,
+    receivers: HashMap<ReceiverId, Arc<Receiver>>,
 }
 
 impl Directory {
@@ -56,7 +75,27 @@ impl Directory {
             integrations: integrations.into_iter().map(|i| (i.id, Arc::new(i))).collect(),
             keys: keys.into_iter().collect(),
             tokens: tokens.into_iter().map(|(hash, token)| (hash, Arc::new(token))).collect(),
+            ..Self::default()
         }
+    }
+
+    #[must_use]
+    pub fn with_silences(mut self, silences: Vec<Silence>) -> Self {
+        self.silences = Silences::new(silences.into_iter().map(Arc::new).collect());
+        self
+    }
+
+    /// `routes` in the order in which they are tried.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Vec<Route>) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    #[must_use]
+    pub fn with_receivers(mut self, receivers: Vec<Receiver>) -> Self {
+        self.receivers = receivers.into_iter().map(|r| (r.id, Arc::new(r))).collect();
+        self
     }
 
     /// The integration that a key belongs to, if the key is good at `now`.
@@ -98,5 +137,26 @@ impl Directory {
 
     pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
         self.integrations.values()
+    }
+
+    pub fn silences(&self) -> &Silences {
+        &self.silences
+    }
+
+    /// In the order in which they are tried.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    pub fn receiver(&self, id: ReceiverId) -> Option<&Arc<Receiver>> {
+        self.receivers.get(&id)
+    }
+
+    pub fn receiver_named(&self, name: &str) -> Option<&Arc<Receiver>> {
+        self.receivers.values().find(|receiver| receiver.name == name)
+    }
+
+    pub fn receivers(&self) -> impl Iterator<Item = &Arc<Receiver>> {
+        self.receivers.values()
     }
 }

@@ -2,10 +2,17 @@
 
 use serde_json::{Map, Value};
 
+pub use super::read::FieldError;
 use super::{
+    enrich::EnrichRule,
     event::closed_enum,
     grouping::{GroupingRule, RULES_MAX},
     id::{IntegrationId, RuleId, ServiceId},
+    inhibition::InhibitionRule,
+    matcher::Match,
+    notify_rule::NotifyRule,
+    rules::pair_ids,
+    settings::{AutoPause, Flapping},
     time::{Span, Timestamp},
 };
 
@@ -55,16 +62,36 @@ impl Timers {
 /// How a service treats its alerts.
 #[derive(Clone, Debug, Default)]
 pub struct ServicePolicy {
+    /// Steps that add what events lack, in order.
+    pub enrich: Vec<EnrichRule>,
+    /// Triggers that match any of these open nothing.
+    pub drop: Vec<Match>,
+    /// The first rule that matches decides.
     pub grouping: Vec<GroupingRule>,
+    /// Numbers of alerts in one incident that are worth a notification of their own; ascending.
+    pub storm: Vec<u32>,
+    pub flapping: Flapping,
+    pub inhibition: Vec<InhibitionRule>,
+    /// `None`: off.
+    pub auto_pause: Option<AutoPause>,
     pub timers: Timers,
+    pub notify: Vec<NotifyRule>,
 }
-
-/// A mistake in what was given, with its path: `grouping[0].window`.
-pub type FieldError = (String, String);
 
 impl ServicePolicy {
     /// The members that [`ServicePolicy::read_member`] understands.
-    pub const MEMBERS: [&'static str; 3] = ["grouping", "auto_resolve", "acknowledgement_timeout"];
+    pub const MEMBERS: [&'static str; 10] = [
+        "enrich",
+        "drop",
+        "grouping",
+        "storm",
+        "flapping",
+        "inhibition",
+        "auto_pause",
+        "auto_resolve",
+        "acknowledgement_timeout",
+        "notify",
+    ];
 
     /// Reads one member of a service's JSON object. `rule_id` gives ids to rules without one; a
     /// stored rule carries its own as `"id"`.
@@ -99,6 +126,20 @@ impl ServicePolicy {
             }
             _ => errors.push((name.into(), "is unknown".into())),
         }
+    }
+
+    /// Gives the rules their ids: those of the rules of `old` that they are, else fresh ones.
+    pub fn pair_ids(&mut self, old: &Self, mut fresh: impl FnMut() -> RuleId) {
+        pair_ids(&old.grouping, &mut self.grouping, &mut fresh);
+        pair_ids(&old.inhibition, &mut self.inhibition, &mut fresh);
+        pair_ids(&old.notify, &mut self.notify, &mut fresh);
+    }
+
+    /// The ids of all rules that have one.
+    pub fn rule_ids(&self) -> impl Iterator<Item = RuleId> {
+        let grouping = self.grouping.iter().map(|rule| rule.id);
+        let inhibition = self.inhibition.iter().map(|rule| rule.id);
+        grouping.chain(inhibition).chain(self.notify.iter().map(|rule| rule.id))
     }
 
     /// The members as the API shows them.
@@ -187,6 +228,8 @@ pub struct Service {
     pub name: String,
     pub description: String,
     pub policy: ServicePolicy,
+    /// Made by a policy file.
+    pub managed: bool,
     pub version: i64,
     pub created_at: Timestamp,
 }
@@ -201,6 +244,8 @@ pub struct Integration {
     /// Its events may be routed to other services.
     pub shared: bool,
     pub key_hint: String,
+    /// Made by a policy file.
+    pub managed: bool,
     pub version: i64,
     pub created_at: Timestamp,
 }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::{Directory, KeyEntry};
-use crate::domain::{configuration::Configuration, service::Integration, time::Timestamp};
+use crate::domain::{
+    configuration::Configuration, service::Integration, silence::Silences, time::Timestamp,
+};
 
 impl Directory {
     /// The directory after `change`, made at `now`. Its version stays: nothing is committed yet.
@@ -52,6 +54,25 @@ impl Directory {
                 self.tokens.insert(*secret, Arc::new(token.clone()));
             }
             Configuration::RevokeToken(id) => self.tokens.retain(|_, token| token.id != *id),
+            Configuration::CreateSilence(silence) | Configuration::UpdateSilence(silence) => {
+                let others = self.silences.iter().filter(|other| other.id != silence.id);
+                let mut all: Vec<_> = others.map(Arc::clone).collect();
+                all.push(Arc::new(silence.clone()));
+                self.silences = Silences::new(all);
+            }
+            Configuration::CreateRoute { route, position }
+            | Configuration::UpdateRoute { route, position } => {
+                self.routes.retain(|other| other.id != route.id);
+                let position = (*position).min(self.routes.len());
+                self.routes.insert(position, route.clone());
+            }
+            Configuration::DeleteRoute(id) => self.routes.retain(|route| route.id != *id),
+            Configuration::CreateReceiver(receiver) | Configuration::UpdateReceiver(receiver) => {
+                self.receivers.insert(receiver.id, Arc::new(receiver.clone()));
+            }
+            Configuration::DeleteReceiver(id) => {
+                self.receivers.remove(id);
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ impl World {
             name: "default".to_owned(),
             description: String::new(),
             policy: parsed,
+            managed: false,
             version: 1,
             created_at: Timestamp::default(),
         };
@@ -72,6 +73,7 @@ impl World {
             kind: IntegrationType::PagerDuty,
             shared: false,
             key_hint: String::new(),
+            managed: false,
             version: 1,
             created_at: Timestamp::default(),
         };

@@ -25,6 +25,9 @@ impl Planner<'_> {
         key: Option<RoutingKey>,
     ) -> Result<ConfigAnswer, ConfigureError> {
         let service = self.directory.service(service_id).ok_or(Refused::NotFound("service"))?;
+        if self.directory.integration_named(&name).is_some() {
+            return Err(Refused::NameTaken { kind: KIND, name }.into());
+        }
         let key = key.unwrap_or_else(new_key);
         let detail = json!({
             "service": service.name, "type": kind, "shared": shared, "key_hint": key.hint()
@@ -36,6 +39,7 @@ impl Planner<'_> {
             kind,
             shared,
             key_hint: key.hint(),
+            managed: self.by_policy,
             version: 1,
             created_at: self.now,
         };
@@ -56,6 +60,9 @@ impl Planner<'_> {
     ) -> Result<ConfigAnswer, ConfigureError> {
         let old = self.directory.integration(id).ok_or(Refused::NotFound(KIND))?;
         fresh(version, old.version)?;
+        if self.directory.integration_named(&name).is_some_and(|other| other.id != id) {
+            return Err(Refused::NameTaken { kind: KIND, name }.into());
+        }
         let service = self.directory.service(service_id).ok_or(Refused::NotFound("service"))?;
         let detail = json!({
             "name_before": old.name, "service": service.name, "type": kind, "shared": shared
@@ -65,6 +72,7 @@ impl Planner<'_> {
             service_id,
             kind,
             shared,
+            managed: old.managed || self.by_policy,
             version: old.version + 1,
             ..Integration::clone(old)
         };

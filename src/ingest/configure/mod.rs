@@ -5,24 +5,33 @@
 //! is written here.
 
 mod integrations;
+mod receivers;
+mod routes;
 mod services;
+mod silences;
 mod tokens;
 
 use std::sync::Arc;
 
 use rand::{TryRng, rngs::SysRng};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Unavailable;
 use crate::domain::{
     configuration::{Audit, Configuration, Refused},
-    id::{Ids, IntegrationId, ServiceId, TokenId},
+    id::{Ids, IntegrationId, ReceiverId, RouteId, ServiceId, SilenceId, TokenId},
     key::RoutingKey,
-    routing::{Directory, Token},
+    matcher::Match,
+    receiver::{Receiver, ReceiverKind},
+    routing::{Directory, Route, Token},
     service::{FieldError, Integration, IntegrationType, Role, Service, ServicePolicy},
+    silence::Silence,
     time::{Span, Timestamp},
 };
+
+pub use receivers::unknown_receivers;
+pub use silences::SilenceDraft;
 
 /// What a token begins with, so that one in the wrong place is recognised.
 pub const TOKEN_PREFIX: &str = "dg_";
@@ -85,6 +94,51 @@ pub enum ConfigRequest {
     RevokeToken {
         id: TokenId,
     },
+    CreateSilence(SilenceDraft),
+    UpdateSilence {
+        id: SilenceId,
+        version: Option<i64>,
+        draft: SilenceDraft,
+    },
+    /// Ends it now.
+    ExpireSilence {
+        id: SilenceId,
+        version: Option<i64>,
+    },
+    CreateRoute {
+        matches: Match,
+        service_id: ServiceId,
+        /// Counted from zero; `None`: the end.
+        position: Option<usize>,
+    },
+    UpdateRoute {
+        id: RouteId,
+        version: Option<i64>,
+        matches: Match,
+        service_id: ServiceId,
+        /// `None`: where it is.
+        position: Option<usize>,
+    },
+    DeleteRoute {
+        id: RouteId,
+        version: Option<i64>,
+    },
+    CreateReceiver {
+        name: String,
+        kind: ReceiverKind,
+        settings: Map<String, Value>,
+    },
+    UpdateReceiver {
+        id: ReceiverId,
+        version: Option<i64>,
+        name: String,
+        kind: ReceiverKind,
+        settings: Map<String, Value>,
+    },
+    DeleteReceiver {
+        id: ReceiverId,
+        version: Option<i64>,
+    },
 }
 
 /// Who asks, for the audit log.
@@ -110,7 +164,44 @@ pub enum ConfigAnswer {
         token: Token,
         secret: String,
     },
+    Silence(Arc<Silence>),
+    /// With its position, counted from zero.
+    Route {
+        route: Arc<Route>,
+        position: usize,
+    },
+    Receiver(Arc<Receiver>),
     Deleted,
+}
+
+impl ConfigAnswer {
+    pub fn service(self) -> Option<Arc<Service>> {
+        if let Self::Service(service) = self { Some(service) } else { None }
+    }
+
+    pub fn integration(self) -> Option<(Arc<Integration>, Option<RoutingKey>)> {
+        if let Self::Integration { integration, key } = self {
+            Some((integration, key))
+        } else {
+            None
+        }
+    }
+
+    pub fn token(self) -> Option<(Token, String)> {
+        if let Self::Token { token, secret } = self { Some((token, secret)) } else { None }
+    }
+
+    pub fn silence(self) -> Option<Arc<Silence>> {
+        if let Self::Silence(silence) = self { Some(silence) } else { None }
+    }
+
+    pub fn route(self) -> Option<(Arc<Route>, usize)> {
+        if let Self::Route { route, position } = self { Some((route, position)) } else { None }
+    }
+
+    pub fn receiver(self) -> Option<Arc<Receiver>> {
+        if let Self::Receiver(receiver) = self { Some(receiver) } else { None }
+    }
 }
 
 /// Why a change did not happen.
@@ -144,7 +235,14 @@ pub(super) fn plan(
     ids: &mut Ids,
     now: Timestamp,
 ) -> Result<Planned, ConfigureError> {
-    let mut planner = Planner { directory: directory.clone(), ids, by, now, changes: Vec::new() };
+    let mut planner = Planner {
+        directory: directory.clone(),
+        ids,
+        by,
+        now,
+        by_policy: false,
+        changes: Vec::new(),
+    };
     let answer = planner.request(request)?;
     Ok(Planned { changes: planner.changes, answer })
 }
@@ -156,6 +254,8 @@ struct Planner<'i> {
     ids: &'i mut Ids,
     by: RequestedBy,
     now: Timestamp,
+    /// What is made or replaced is managed by a policy file from now on.
+    by_policy: bool,
     changes: Vec<(Configuration, Audit)>,
 }
 
@@ -183,6 +283,25 @@ impl Planner<'_> {
                 self.create_token(name, role, secret)
             }
             ConfigRequest::RevokeToken { id } => self.revoke_token(id),
+            ConfigRequest::CreateSilence(draft) => self.create_silence(draft),
+            ConfigRequest::UpdateSilence { id, version, draft } => {
+                self.update_silence(id, version, draft)
+            }
+            ConfigRequest::ExpireSilence { id, version } => self.expire_silence(id, version),
+            ConfigRequest::CreateRoute { matches, service_id, position } => {
+                self.create_route(matches, service_id, position)
+            }
+            ConfigRequest::UpdateRoute { id, version, matches, service_id, position } => {
+                self.update_route(id, version, matches, service_id, position)
+            }
+            ConfigRequest::DeleteRoute { id, version } => self.delete_route(id, version),
+            ConfigRequest::CreateReceiver { name, kind, settings } => {
+                self.create_receiver(name, kind, settings)
+            }
+            ConfigRequest::UpdateReceiver { id, version, name, kind, settings } => {
+                self.update_receiver(id, version, name, kind, settings)
+            }
+            ConfigRequest::DeleteReceiver { id, version } => self.delete_receiver(id, version),
         }
     }
 

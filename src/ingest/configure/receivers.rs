@@ -10,6 +10,7 @@ use crate::domain::{
     id::ReceiverId,
     receiver::{Receiver, ReceiverKind},
     routing::Directory,
+    service::{FieldError, ServicePolicy},
 };
 
 const KIND: &str = "receiver";
@@ -132,6 +133,20 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// The places of a policy that name a receiver that is not there.
+pub fn unknown_receivers(policy: &ServicePolicy, directory: &Directory) -> Vec<FieldError> {
+    let mut unknown = Vec::new();
+    for (i, rule) in policy.notify.iter().enumerate() {
+        for (j, name) in rule.receivers.iter().enumerate() {
+            if directory.receiver_named(name).is_none() {
+                let path = format!("notify[{i}].receivers[{j}]");
+                unknown.push((path, format!("names no receiver: {name:?}")));
+            }
+        }
+    }
+    unknown
 }
 
 /// `service "a"` for each whose notify rules name the receiver.

@@ -87,8 +87,7 @@ impl Planner<'_> {
     ) -> Result<ConfigAnswer, ConfigureError> {
         let (at, old) = self.route(id, version)?;
         let service = self.directory.service(old.service_id).map(|service| &service.name);
-        let detail =
-            json!({"match": old.matches.to_json(), "service": service, "position": at});
+        let detail = json!({"match": old.matches.to_json(), "service": service, "position": at});
         self.add(Configuration::DeleteRoute(id), "delete", (KIND, id.uuid(), ""), detail);
         Ok(ConfigAnswer::Deleted)
     }

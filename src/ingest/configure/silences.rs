@@ -124,9 +124,7 @@ impl Planner<'_> {
         }
         let Some(name) = &draft.name else { return Ok(()) };
         let taken = self.directory.silences().iter().any(|other| {
-            other.name.as_ref() == Some(name)
-                && Some(other.id) != own
-                && !other.is_over(self.now)
+            other.name.as_ref() == Some(name) && Some(other.id) != own && !other.is_over(self.now)
         });
         if taken {
             return Err(Refused::NameTaken { kind: KIND, name: name.clone() }.into());

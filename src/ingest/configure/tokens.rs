@@ -22,6 +22,9 @@ impl Planner<'_> {
         role: Role,
         secret: Option<String>,
     ) -> Result<ConfigAnswer, ConfigureError> {
+        if self.directory.tokens().any(|token| token.name == name) {
+            return Err(Refused::NameTaken { kind: KIND, name }.into());
+        }
         let secret = secret.unwrap_or_else(new_token);
         let hint: String = secret.chars().take(TOKEN_PREFIX.len() + 4).collect();
         let id = self.ids.token(self.now);

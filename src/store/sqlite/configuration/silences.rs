@@ -9,7 +9,6 @@ use crate::{
     domain::{
         configuration::Refused,
         id::{ServiceId, SilenceId},
-        matcher::Match,
         schedule::Schedule,
         silence::{Silence, When},
         time::{Span, Timestamp},
@@ -32,9 +31,8 @@ pub(super) async fn current(
     connection: &mut SqliteConnection,
     now: Timestamp,
 ) -> Result<Vec<Silence>, StoreError> {
-    let sql = format!(
-        "{SELECT} q.expired_at_ms IS NULL AND (q.until_ms > ?1 OR q.until_ms IS NULL)"
-    );
+    let sql =
+        format!("{SELECT} q.expired_at_ms IS NULL AND (q.until_ms > ?1 OR q.until_ms IS NULL)");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(now.minus(KNOWN_AFTER_ITS_END).as_millis())
         .fetch_all(connection)

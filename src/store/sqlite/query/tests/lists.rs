@@ -191,10 +191,8 @@ fn all_of(texts: &[&str]) -> Match {
 #[tokio::test]
 async fn matchers_reach_every_field() {
     let bench = filled().await;
-    let matching = |texts: &[&str]| AlertFilter {
-        matches: all_of(texts),
-        ..AlertFilter::default()
-    };
+    let matching =
+        |texts: &[&str]| AlertFilter { matches: all_of(texts), ..AlertFilter::default() };
 
     for (matchers, expected) in [
         (&[r#"class="disk""#, r#"severity!="info""#][..], vec!["p/disk", "d/disk"]),

@@ -92,6 +92,7 @@ impl Bench {
             name: name.to_owned(),
             description: String::new(),
             policy,
+            managed: false,
             version: 1,
             created_at: now,
         };
@@ -102,6 +103,7 @@ impl Bench {
             kind: IntegrationType::PagerDuty,
             shared: false,
             key_hint: "abcd".to_owned(),
+            managed: false,
             version: 1,
             created_at: now,
         };

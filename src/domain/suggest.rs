@@ -1,10 +1,7 @@
 //! Finds the name that was probably meant.
 
 /// Returns the candidate nearest to `name`, if one is near enough to be a slip.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong; more is another word.
     let most = (name.chars().count() / 3).max(1);
     candidates

@@ -1,0 +1,155 @@
+//! Reading JSON with all its mistakes: each is added to a list with its path, and reading goes on.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::{
+    matcher::{Field, Match},
+    suggest,
+    time::Span,
+};
+
+/// A mistake in what was given, with its path: `grouping[0].window`.
+pub type FieldError = (String, String);
+
+/// Where a value stands, and where its mistakes go.
+#[derive(Debug)]
+pub(crate) struct Place<'p> {
+    pub(crate) path: String,
+    errors: &'p mut Vec<FieldError>,
+}
+
+impl<'p> Place<'p> {
+    pub(crate) fn new(path: impl Into<String>, errors: &'p mut Vec<FieldError>) -> Self {
+        Self { path: path.into(), errors }
+    }
+
+    /// The place of the member `key`.
+    pub(crate) fn member(&mut self, key: &str) -> Place<'_> {
+        let path =
+            if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        Place { path, errors: self.errors }
+    }
+
+    /// The place of the item `at` of a list.
+    pub(crate) fn item(&mut self, at: usize) -> Place<'_> {
+        Place { path: format!("{}[{at}]", self.path), errors: self.errors }
+    }
+
+    /// Says what is wrong here.
+    pub(crate) fn wrong(&mut self, what: impl Into<String>) {
+        self.errors.push((self.path.clone(), what.into()));
+    }
+
+    /// How many mistakes there are by now, to see later whether any came.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Says that this key is none of `known`, and which of them was probably meant.
+    pub(crate) fn unknown(&mut self, known: &[&str]) {
+        let key = self.path.rsplit('.').next().unwrap_or_default();
+        let meant = suggest::nearest(key, known.iter().copied())
+            .map(|name| format!("did you mean {name}? "))
+            .unwrap_or_default();
+        let what = format!("is unknown; {meant}must be {}", one_of(known));
+        self.wrong(what);
+    }
+
+    pub(crate) fn object<'v>(&mut self, value: &'v Value) -> Option<&'v Map<String, Value>> {
+        self.said(value.as_object(), "must be an object")
+    }
+
+    pub(crate) fn list<'v>(&mut self, value: &'v Value, most: usize) -> Option<&'v [Value]> {
+        match value {
+            Value::Array(items) if items.len() <= most => Some(items),
+            Value::Array(_) => self.said(None, format!("must have at most {most} items")),
+            _ => self.said(None, "must be a list"),
+        }
+    }
+
+    /// A text that is not empty, of at most `most` characters.
+    pub(crate) fn text(&mut self, value: &Value, most: usize) -> Option<String> {
+        let text = value.as_str().filter(|t| !t.is_empty() && t.chars().count() <= most);
+        self.said(text.map(str::to_owned), format!("must be a text of 1 to {most} characters"))
+    }
+
+    pub(crate) fn flag(&mut self, value: &Value) -> Option<bool> {
+        self.said(value.as_bool(), "must be true or false")
+    }
+
+    pub(crate) fn number(&mut self, value: &Value, range: RangeInclusive<u32>) -> Option<u32> {
+        let number = value.as_u64().and_then(|n| u32::try_from(n).ok());
+        let (least, most) = (range.start(), range.end());
+        let what = format!("must be a number from {least} to {most}");
+        self.said(number.filter(|n| range.contains(n)), what)
+    }
+
+    pub(crate) fn span(&mut self, value: &Value, range: RangeInclusive<Span>) -> Option<Span> {
+        let span = value.as_str().and_then(|text| Span::parse(text).ok());
+        let what = format!("must be a duration from {} to {}", range.start(), range.end());
+        self.said(span.filter(|span| range.contains(span)), what)
+    }
+
+    /// One of the names of a closed list.
+    pub(crate) fn named<T: Copy>(
+        &mut self,
+        value: &Value,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let found = value.as_str().and_then(|text| all.iter().find(|it| name(**it) == text));
+        let names: Vec<String> = all.iter().map(|it| format!("\"{}\"", name(*it))).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.said(found.copied(), format!("must be {}", one_of(&names)))
+    }
+
+    pub(crate) fn matches(&mut self, value: &Value) -> Option<Match> {
+        match Match::from_json(value) {
+            Ok(matches) => Some(matches),
+            Err(list) => {
+                for (place, error) in list {
+                    self.errors.push((format!("{}{place}", self.path), error.to_string()));
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn field(&mut self, value: &Value) -> Option<Field> {
+        match value.as_str().map(Field::parse) {
+            Some(Ok(field)) => Some(field),
+            Some(Err(error)) => self.said(None, error.to_string()),
+            None => self.said(None, "must be the name of a field"),
+        }
+    }
+
+    /// A list of at least one and at most `most` names of fields.
+    pub(crate) fn fields(&mut self, value: &Value, most: usize) -> Option<Vec<Field>> {
+        let before = self.mistakes();
+        let items = self.list(value, most)?;
+        if items.is_empty() {
+            self.wrong(format!("must name 1 to {most} fields"));
+        }
+        let fields = items.iter().enumerate().filter_map(|(i, item)| self.item(i).field(item));
+        let fields = fields.collect();
+        (self.mistakes() == before).then_some(fields)
+    }
+
+    fn said<T>(&mut self, found: Option<T>, what: impl Into<String>) -> Option<T> {
+        if found.is_none() {
+            self.wrong(what);
+        }
+        found
+    }
+}
+
+/// `a, b or c`.
+pub(crate) fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "left out".to_owned(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
