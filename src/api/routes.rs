@@ -138,8 +138,7 @@ async fn create(
     let Input { matches, service_id, position } =
         Input::read(Members::of(object), &api.ingest.directory())?;
     let request = ConfigRequest::CreateRoute { matches, service_id, position };
-    let (route, position) =
-        written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
+    let (route, position) = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
     let location = format!("{}/api/v1/routes/{}", api.path_prefix(), route.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
@@ -196,8 +195,7 @@ async fn replace(
     let Input { matches, service_id, position } = Input::read(members, &directory)?;
     let id = route.id;
     let request = ConfigRequest::UpdateRoute { id, version, matches, service_id, position };
-    let (route, position) =
-        written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
+    let (route, position) = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
     Ok(answer(HttpResponse::Ok(), &api, &route, position))
 }
 

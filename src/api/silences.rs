@@ -149,9 +149,10 @@ async fn found(api: &Api, id_or_name: &str) -> Result<StoredSilence, ApiError> {
     let id = SilenceId::parse(id_or_name).or_else(|| {
         let directory = api.ingest.directory();
         let now = api.ingest.now();
-        let mut named = directory.silences().iter().filter(|silence| {
-            silence.name.as_deref() == Some(id_or_name) && !silence.is_over(now)
-        });
+        let mut named = directory
+            .silences()
+            .iter()
+            .filter(|silence| silence.name.as_deref() == Some(id_or_name) && !silence.is_over(now));
         named.next().map(|silence| silence.id)
     });
     let id = id.ok_or(ApiError::NotFound("silence"))?;
@@ -359,9 +360,11 @@ fn answer(
     let directory = api.ingest.directory();
     let service = silence.service_id.and_then(|id| directory.service(id));
     let service = service.map(|service| service.name.as_str());
-    response
-        .insert_header(etag::tag(silence.version))
-        .json(SilenceView::of(silence, service, api.ingest.now()))
+    response.insert_header(etag::tag(silence.version)).json(SilenceView::of(
+        silence,
+        service,
+        api.ingest.now(),
+    ))
 }
 
 fn written(answer: ConfigAnswer) -> Result<Arc<Silence>, ApiError> {
