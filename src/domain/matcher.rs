@@ -1,15 +1,16 @@
 //! Matchers: `name="value"`, `!=`, `=~`, `!~`, as Alertmanager writes them.
 //!
 //! A list of matchers holds if all of them do; a list of lists if any of its lists does. Regular
-//! expressions are anchored at both ends. A field that is missing has the value `""`.
+//! expressions are anchored at both ends, and their dot stands for a line break too. A field that is missing has the value `""`.
 
 use std::{borrow::Cow, fmt};
 
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// Largest compiled regular expression, in bytes; bounds what one matcher can cost in memory.
-const REGEX_SIZE_LIMIT: usize = 256 * 1024;
+use super::{
+    event::{Action, Severity},
+    pattern::Pattern,
+};
 
 /// Most matchers in one match, so that a rule stays cheap to judge.
 pub const MATCHERS_MAX: usize = 100;
@@ -91,16 +92,21 @@ pub trait Fields {
 /// nothing at that path, or the text is no JSON.
 pub fn details_at(details: &str, path: &str) -> Option<String> {
     let value: Value = serde_json::from_str(details).ok()?;
-    let found = value.get(path).or_else(|| {
-        path.split('.').try_fold(&value, |at, step| match at {
+    details_in(&value, path).map(Cow::into_owned)
+}
+
+/// The same in details that are parsed already.
+pub(super) fn details_in<'v>(details: &'v Value, path: &str) -> Option<Cow<'v, str>> {
+    let found = details.get(path).or_else(|| {
+        path.split('.').try_fold(details, |at, step| match at {
             Value::Array(items) => items.get(step.parse::<usize>().ok()?),
             _ => at.get(step),
         })
     })?;
     match found {
         Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Value::String(text) => Some(text.into()),
+        other => Some(other.to_string().into()),
     }
 }
 
@@ -135,7 +141,7 @@ pub struct Matcher {
     field: Field,
     operator: Operator,
     value: String,
-    regex: Option<Regex>,
+    pattern: Pattern,
 }
 
 impl Matcher {
@@ -155,26 +161,61 @@ impl Matcher {
         };
         let field = Field::parse(name.trim())?;
         let value = unquote(value.trim())?;
-        let regex = match operator {
-            Operator::Equal | Operator::NotEqual => None,
-            Operator::Matches | Operator::MatchesNot => Some(
-                RegexBuilder::new(&format!("^(?:{value})$"))
-                    .size_limit(REGEX_SIZE_LIMIT)
-                    .build()
-                    .map_err(|error| InvalidMatcher::Regex(last_line(&error.to_string())))?,
-            ),
+        let pattern = match operator {
+            Operator::Equal | Operator::NotEqual => Pattern::exactly(&value),
+            Operator::Matches | Operator::MatchesNot => {
+                Pattern::of_regex(&value).map_err(InvalidMatcher::Regex)?
+            }
         };
-        Ok(Self { field, operator, value, regex })
+        Ok(Self { field, operator, value, pattern })
     }
 
     pub fn holds(&self, fields: &impl Fields) -> bool {
-        let actual = fields.field(&self.field);
-        match (&self.regex, self.operator) {
-            (Some(regex), Operator::Matches) => regex.is_match(&actual),
-            (Some(regex), _) => !regex.is_match(&actual),
-            (None, Operator::NotEqual) => *actual != *self.value,
-            (None, _) => *actual == *self.value,
+        self.takes(&fields.field(&self.field))
+    }
+
+    fn takes(&self, value: &str) -> bool {
+        self.pattern.holds(value) != self.is_negated()
+    }
+
+    fn is_negated(&self) -> bool {
+        match self.operator {
+            Operator::Equal | Operator::Matches => false,
+            Operator::NotEqual | Operator::MatchesNot => true,
         }
+    }
+
+    /// The field and the few values of it that are accepted, if it is that kind of matcher.
+    pub(super) fn values(&self) -> Option<(&Field, &[Box<str>])> {
+        match &self.pattern {
+            Pattern::OneOf(values) if !self.is_negated() => Some((&self.field, values)),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds whatever the value is. Fields that are never missing need no `""`.
+    fn accepts_everything(&self) -> bool {
+        let least = match &self.field {
+            Field::Severity => return Severity::ALL.iter().all(|s| self.takes(s.as_str())),
+            Field::Action => return Action::ALL.iter().all(|a| self.takes(a.as_str())),
+            Field::Summary
+            | Field::Source
+            | Field::DedupKey
+            | Field::Integration
+            | Field::Service => 1,
+            Field::Component
+            | Field::Group
+            | Field::Class
+            | Field::Client
+            | Field::Label(_)
+            | Field::Details(_) => 0,
+        };
+        if !self.is_negated() {
+            return self.pattern.everything_from().is_some_and(|from| from <= least);
+        }
+        let only_empty =
+            matches!(&self.pattern, Pattern::OneOf(values) if values.iter().all(|v| v.is_empty()));
+        self.pattern.is_nothing() || (only_empty && least == 1)
     }
 }
 
@@ -190,10 +231,6 @@ impl fmt::Display for Matcher {
         let value = self.value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         write!(f, "{}{operator}\"{value}\"", self.field)
     }
-}
-
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
 }
 
 /// Takes the quotes off, and `\"`, `\\`, `\n` for what they mean. Another backslash stays, so that
@@ -274,6 +311,11 @@ impl Match {
         self.0.iter().flatten().any(|matcher| matches!(matcher.field, Field::Details(_)))
     }
 
+    /// The lists, of which one has to hold entirely; none: everything matches.
+    pub(super) fn lists(&self) -> &[Vec<Matcher>] {
+        &self.0
+    }
+
     /// All of `matchers`.
     pub fn all_of(matchers: Vec<Matcher>) -> Self {
         Self(if matchers.is_empty() { Vec::new() } else { vec![matchers] })
@@ -285,7 +327,8 @@ impl Match {
 
     /// Whether nothing could fail to match, whatever its values.
     pub fn accepts_everything(&self) -> bool {
-        self.0.is_empty() || self.0.iter().any(Vec::is_empty)
+        let everything = |list: &Vec<Matcher>| list.iter().all(Matcher::accepts_everything);
+        self.0.is_empty() || self.0.iter().any(everything)
     }
 
     pub fn holds(&self, fields: &impl Fields) -> bool {
@@ -369,6 +412,35 @@ mod tests {
             Matcher::parse("class=~\"(?:a{1000}){1000}\"").unwrap_err(),
             InvalidMatcher::Regex(_)
         ));
+    }
+
+    #[test]
+    fn what_accepts_everything_is_told_by_the_matchers_alone() {
+        let everything =
+            |matchers: serde_json::Value| Match::from_json(&matchers).unwrap().accepts_everything();
+        for all in [
+            r#"label.x=~".*""#,
+            r#"summary=~".+""#,
+            r#"source!="""#,
+            r#"severity=~"critical|error|warning|info""#,
+            r#"severity!="none""#,
+            r#"action!="""#,
+        ] {
+            assert!(everything(serde_json::json!([all])), "{all}");
+            assert!(everything(serde_json::json!([[r#"class="a""#], [all]])), "{all}");
+            assert!(!everything(serde_json::json!([r#"class="a""#, all])), "{all}");
+        }
+        for some in [
+            r#"label.x!~"""#,
+            r#"label.x=~".+""#,
+            r#"severity=~"critical|error""#,
+            r#"summary="""#,
+            r#"source!="a""#,
+        ] {
+            assert!(!everything(serde_json::json!([some])), "{some}");
+        }
+        assert!(everything(serde_json::json!([])));
+        assert!(everything(serde_json::json!([[], [r#"class="a""#]])));
     }
 
     #[test]

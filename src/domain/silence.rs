@@ -1,11 +1,11 @@
 //! Silences: what nobody wants to hear of for a while.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     event::closed_enum,
     id::{ServiceId, SilenceId},
-    matcher::{Fields, Match},
+    matcher::{Field, Fields, Match, Matcher},
     schedule::Schedule,
     time::Timestamp,
 };
@@ -101,20 +101,58 @@ impl Silence {
 pub struct Silences {
     /// Sorted by id.
     all: Vec<Arc<Silence>>,
+    of_any_service: Index,
+    of_service: HashMap<ServiceId, Index>,
+}
+
+/// The lists of matchers of some silences. One list that holds is enough.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    /// By one field, and the values of it that a list accepts.
+    by_value: Vec<(Field, HashMap<Box<str>, Vec<Entry>>)>,
+    /// Lists without such a field.
+    others: Vec<Entry>,
+}
+
+/// A list of matchers, by its place in its silence. A silence without any has the list 0 only.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    silence: usize,
+    list: usize,
 }
 
 impl Silences {
     pub fn new(mut all: Vec<Arc<Silence>>) -> Self {
         all.sort_by_key(|silence| silence.id);
-        Self { all }
+        let mut silences = Self::default();
+        for (at, silence) in all.iter().enumerate() {
+            let index = match silence.service_id {
+                None => &mut silences.of_any_service,
+                Some(id) => silences.of_service.entry(id).or_default(),
+            };
+            let lists = silence.matches.lists();
+            if lists.is_empty() {
+                index.others.push(Entry { silence: at, list: 0 });
+            }
+            for (list, matchers) in lists.iter().enumerate() {
+                index.add(Entry { silence: at, list }, matchers);
+            }
+        }
+        silences.all = all;
+        silences
     }
 
     /// The silences that would hold for something of `service`, by their matchers only: whether
     /// they are active is the caller's question. Sorted.
     pub fn matching(&self, service: ServiceId, fields: &impl Fields) -> Vec<SilenceId> {
-        let of_service = |s: &&Arc<Silence>| s.service_id.is_none_or(|id| id == service);
-        let found = self.all.iter().filter(of_service).filter(|s| s.matches.holds(fields));
-        found.map(|silence| silence.id).collect()
+        let mut found = Vec::new();
+        self.of_any_service.find(&self.all, fields, &mut found);
+        if let Some(index) = self.of_service.get(&service) {
+            index.find(&self.all, fields, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     pub fn get(&self, id: SilenceId) -> Option<&Arc<Silence>> {
@@ -124,5 +162,40 @@ impl Silences {
     /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Silence>> {
         self.all.iter()
+    }
+}
+
+impl Index {
+    fn add(&mut self, entry: Entry, matchers: &[Matcher]) {
+        let selective = |(field, values): &(&Field, &[Box<str>])| {
+            // Few values of a field that has many tell most.
+            let is_closed = matches!(field, Field::Severity | Field::Action | Field::Service);
+            (is_closed, values.len())
+        };
+        let Some((field, values)) =
+            matchers.iter().filter_map(Matcher::values).min_by_key(selective)
+        else {
+            self.others.push(entry);
+            return;
+        };
+        let at = self.by_value.iter().position(|(f, _)| f == field).unwrap_or_else(|| {
+            self.by_value.push((field.clone(), HashMap::new()));
+            self.by_value.len() - 1
+        });
+        for value in values {
+            self.by_value[at].1.entry(value.clone()).or_default().push(entry);
+        }
+    }
+
+    fn find(&self, all: &[Arc<Silence>], fields: &impl Fields, found: &mut Vec<SilenceId>) {
+        let by_value =
+            self.by_value.iter().filter_map(|(field, entries)| entries.get(&*fields.field(field)));
+        for entry in by_value.flatten().chain(&self.others) {
+            let silence = &all[entry.silence];
+            let list = silence.matches.lists().get(entry.list);
+            if list.is_none_or(|matchers| matchers.iter().all(|m| m.holds(fields))) {
+                found.push(silence.id);
+            }
+        }
     }
 }
