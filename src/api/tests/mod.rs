@@ -3,7 +3,9 @@
 mod description;
 mod integrations;
 mod pages;
+mod routes;
 mod services;
+mod silences;
 mod tokens;
 
 use std::{sync::Arc, time::Duration};
