@@ -7,6 +7,7 @@ mod backup;
 mod check_config;
 mod client;
 mod completions;
+mod gateway;
 mod healthcheck;
 mod man;
 mod openapi;

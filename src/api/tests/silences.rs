@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use super::{Gateway, KEY};
-use crate::domain::time::Span;
+use crate::{clock::Clock as _, domain::time::Span, store::Maintenance};
 
 /// 2025-11-20T09:51:12.345Z is now.
 fn hour() -> Value {
@@ -296,4 +296,27 @@ async fn the_silences_of_a_deleted_service_end_with_it() {
 
     let silence = gateway.get(&format!("/silences/{}", made["id"].as_str().unwrap())).await.json();
     assert_eq!((&silence["state"], &silence["service"]), (&json!("expired"), &json!("payments")));
+}
+
+#[actix_web::test]
+async fn a_silence_that_is_over_is_kept_as_long_as_alerts() {
+    let gateway = Gateway::start().await;
+    for (comment, until) in [
+        ("short", "2025-11-21T00:00:00Z"),
+        ("long", "2025-12-20T00:00:00Z"),
+        ("newest", "2025-11-21T00:00:00Z"),
+    ] {
+        let silence = with(hour(), &json!({"comment": comment, "until": until}));
+        assert_eq!(gateway.post("/silences", &silence).await.status, 201);
+    }
+    gateway.clock.advance(Span::from_secs(12 * 86_400));
+    let before = gateway.clock.now().minus(Span::from_secs(10 * 86_400));
+
+    gateway.api.store.maintain(Maintenance::PurgeAlerts { before }).await.unwrap();
+
+    assert_eq!(
+        states(&gateway, "").await,
+        ["newest expired", "long active"],
+        "the newest row stays"
+    );
 }
