@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, Limits, Phase, Rejections, TokenUses},
     clock::{Clock, SystemClock},
-    config::{DatabaseUrl, Listen, Loaded, Settings, Sources},
+    config::{self, DatabaseUrl, Listen, Loaded, Settings, Sources},
     domain::id::Ids,
     ingest::{
         Ingest,
@@ -155,6 +155,7 @@ impl Gateway {
                     settings.clients.body_timeout.to_std(),
                     settings.limits.events_per_minute,
                 ),
+                environment: config::variable,
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
             });

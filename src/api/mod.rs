@@ -67,6 +67,8 @@ pub struct Api {
     pub rejections: Rejections,
     pub token_uses: TokenUses,
     pub limits: Limits,
+    /// Looks a variable of the environment up: where policies say that keys are.
+    pub environment: fn(&str) -> Option<String>,
     /// Base of the links shown, without a slash at the end.
     pub base_url: String,
     pub phase: Arc<Phase>,

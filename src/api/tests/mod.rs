@@ -40,6 +40,9 @@ use crate::{
 /// The key of the integration `default`.
 const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 
+/// What the environment says that `PAYMENTS_KEY` is.
+const KEY_OF_PAYMENTS: &str = "vutsrqponmlkjihgfedcba9876543210";
+
 /// A gateway without a socket; it goes when it is dropped.
 struct Gateway {
     api: web::Data<Api>,
@@ -108,6 +111,7 @@ impl Gateway {
             rejections: super::Rejections::default(),
             token_uses: super::TokenUses::default(),
             limits: Limits::new(524_288, Duration::from_secs(5), None),
+            environment: |name| (name == "PAYMENTS_KEY").then(|| KEY_OF_PAYMENTS.to_owned()),
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
         });
