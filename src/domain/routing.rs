@@ -4,6 +4,8 @@
 //! It is read without locks by whoever needs it, and replaced whole after a configuration change
 //! is committed.
 
+mod apply;
+
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
@@ -42,6 +44,10 @@ pub struct Route {
     pub id: RouteId,
     pub matches: Match,
     pub service_id: ServiceId,
+    /// Made by a policy file.
+    pub managed: bool,
+    pub version: i64,
+    pub created_at: Timestamp,
 }
 
 /// The whole configuration at one moment.

@@ -155,6 +155,13 @@ impl ServicePolicy {
         pair_ids(&old.notify, &mut self.notify, &mut fresh);
     }
 
+    /// The ids of all rules that have one.
+    pub fn rule_ids(&self) -> impl Iterator<Item = RuleId> {
+        let grouping = self.grouping.iter().map(|rule| rule.id);
+        let inhibition = self.inhibition.iter().map(|rule| rule.id);
+        grouping.chain(inhibition).chain(self.notify.iter().map(|rule| rule.id))
+    }
+
     /// The members as the API shows them.
     pub fn to_json(&self) -> Map<String, Value> {
         let mut object = Map::new();

@@ -10,6 +10,7 @@ mod incidents;
 mod logs;
 mod replay;
 mod search;
+mod silences;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,13 @@ use super::{
 };
 use crate::{
     domain::{
-        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
+        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, SilenceId},
+        matcher::Match,
         time::{Span, Timestamp},
     },
     store::query::{
-        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, Page, Reads,
-        StoredEvent, StoredSpan,
+        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, MatchedAlerts,
+        Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
         views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
     },
 };
@@ -312,6 +314,30 @@ impl Reads for SqliteStore {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         let service = service.map(ServiceId::seq);
         replay::events(&mut connection, span.first, span.end, service, limit).await
+    }
+
+    async fn silences(
+        &self,
+        filter: &SilenceFilter,
+        page: Page,
+    ) -> Result<Listed<StoredSilence>, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::list(&mut transaction, filter, page).await
+    }
+
+    async fn silence(&self, id: SilenceId) -> Result<Option<StoredSilence>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        silences::one(&mut connection, id).await
+    }
+
+    async fn alerts_matching(
+        &self,
+        matches: &Match,
+        service: Option<ServiceId>,
+        since: Timestamp,
+    ) -> Result<MatchedAlerts, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::alerts_matching(&mut transaction, matches, service, since).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {
