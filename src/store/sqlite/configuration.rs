@@ -198,7 +198,6 @@ async fn insert_audit(connection: &mut SqliteConnection, audit: &Audit) -> Resul
 
 /// Has the open alerts of a service, or of all, judged anew: what was changed may silence or inhibit
 /// them, or no longer, and may tell others of them.
-#[expect(clippy::unused_async, reason = "one statement on the columns that say what is due")]
 async fn rejudge(
     _connection: &mut SqliteConnection,
     _service: Option<ServiceId>,
