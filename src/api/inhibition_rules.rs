@@ -26,6 +26,7 @@ use crate::{
     domain::{
         configuration::Refused,
         id::{RuleId, ServiceId},
+        inhibition::InhibitionRule,
         routing::Directory,
         service::{Service, ServicePolicy},
         time::Timestamp,
@@ -292,7 +293,7 @@ enum Edit {
 impl Edit {
     /// The policy with the edited list, read as a whole: rules may contradict each other.
     fn apply(self, mut policy: ServicePolicy) -> Result<ServicePolicy, ApiError> {
-        let mut rules: Vec<Value> = policy.inhibition.iter().map(|rule| rule.to_json()).collect();
+        let mut rules: Vec<Value> = policy.inhibition.iter().map(InhibitionRule::to_json).collect();
         let at = match self {
             Self::Add(rule) => {
                 rules.push(rule);

@@ -241,14 +241,11 @@ impl Input {
         let name = members.name();
         let kinds = "\"pagerduty\", \"jira\", \"webhook\" or \"email\"";
         let kind = members.required_choice("kind", ReceiverKind::parse, kinds);
-        let rest = members.take_rest();
-        let settings =
-            kind.map(|kind| Receiver::settings_from_json(kind, &rest, "", &mut members.errors));
+        let settings = members.take_rest();
+        if let Some(kind) = kind {
+            Receiver::check_settings(kind, &settings, "", &mut members.errors);
+        }
         members.finish()?;
-        Ok(Self {
-            name: name.expect(REQUIRED),
-            kind: kind.expect(REQUIRED),
-            settings: settings.expect(REQUIRED),
-        })
+        Ok(Self { name: name.expect(REQUIRED), kind: kind.expect(REQUIRED), settings })
     }
 }

@@ -39,9 +39,9 @@ pub(super) struct Apply {
     gateway: Gateway,
 }
 
-/// What the gateway planned, and did.
+/// What the gateway planned, and whether it did it.
 #[derive(Debug, Deserialize)]
-struct Applied {
+struct Answer {
     plan: Vec<serde::de::IgnoredAny>,
     text: String,
     applied: bool,
@@ -67,14 +67,14 @@ impl Apply {
         let text = std::fs::read_to_string(&self.policy)
             .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", self.policy.display()))?;
         let api = self.gateway.open()?;
-        let applied = send(&api, &self.policy, &text, self.dry_run, self.prune).await?;
-        if !applied.text.is_empty() {
-            ui::out(applied.text.trim_end())?;
+        let answer = send(&api, &self.policy, &text, self.dry_run, self.prune).await?;
+        if !answer.text.is_empty() {
+            ui::out(answer.text.trim_end())?;
         }
-        for NewKey { integration, key } in &applied.keys {
+        for NewKey { integration, key } in &answer.keys {
             ui::note(format_args!("key of {integration}, not shown again: {key}"));
         }
-        Ok(ui::out(last_line(&applied, &self.policy, self.prune))?)
+        Ok(ui::out(last_line(&answer, &self.policy, self.prune))?)
     }
 }
 
@@ -84,7 +84,7 @@ async fn send(
     text: &str,
     dry_run: bool,
     prune: bool,
-) -> Result<Applied, Failure> {
+) -> Result<Answer, Failure> {
     let flag = |on| if on { "true" } else { "false" };
     let query = [("dry_run", flag(dry_run)), ("prune", flag(prune))];
     let answer = api.send(Method::PUT, "/api/v1/policy", &query, Body::Yaml(text)).await?;
@@ -119,13 +119,13 @@ fn mistakes(path: &Path, body: &str) -> Vec<String> {
 }
 
 /// How it ended, and what to do next.
-fn last_line(applied: &Applied, path: &Path, prune: bool) -> String {
+fn last_line(answer: &Answer, path: &Path, prune: bool) -> String {
     let path = path.display();
-    let number = applied.plan.len();
+    let number = answer.plan.len();
     let changes = if number == 1 { "1 change".to_owned() } else { format!("{number} changes") };
     if number == 0 {
         format!("nothing to do: the gateway has the policy of {path} already")
-    } else if applied.applied {
+    } else if answer.applied {
         format!("applied {changes}")
     } else {
         let prune = if prune { " --prune" } else { "" };

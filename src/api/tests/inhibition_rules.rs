@@ -53,14 +53,16 @@ async fn a_rule_is_a_part_of_its_service() {
 #[actix_web::test]
 async fn rules_keep_their_ids_whatever_happens_to_others() {
     let gateway = Gateway::start().await;
-    let (a, b, c) =
-        (add(&gateway, "a").await, add(&gateway, "b").await, add(&gateway, "c").await);
+    let (a, b, c) = (add(&gateway, "a").await, add(&gateway, "b").await, add(&gateway, "c").await);
 
     let mut changed = b.clone();
     changed["release_delay"] = "5m".into();
     let replaced = gateway.call(Method::PUT, &path(&b), &changed).await;
     assert_eq!(replaced.json(), changed);
-    assert_eq!(gateway.if_match(Method::DELETE, &path(&a), "\"v1\"", &Value::Null).await.status, 412);
+    assert_eq!(
+        gateway.if_match(Method::DELETE, &path(&a), "\"v1\"", &Value::Null).await.status,
+        412
+    );
     assert_eq!(gateway.call(Method::DELETE, &path(&a), &Value::Null).await.status, 204);
 
     let list = gateway.get("/inhibition-rules?service=default&count=true").await.json();
@@ -80,7 +82,8 @@ async fn all_that_is_wrong_with_a_rule_is_said_at_once() {
     let gateway = Gateway::start().await;
     add(&gateway, "a").await;
 
-    let wrong = json!({"service": "no", "source": ["x"], "equal": ["colour"], "release_delay": "0s"});
+    let wrong =
+        json!({"service": "no", "source": ["x"], "equal": ["colour"], "release_delay": "0s"});
     let mut fields = gateway.post("/inhibition-rules", &wrong).await.wrong();
     fields.sort();
     assert_eq!(fields, ["equal[0]", "release_delay", "service", "source[0]", "target"]);

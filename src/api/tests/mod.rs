@@ -1,8 +1,10 @@
 //! Calls of the API, in process, over a real temporary database.
 
 mod description;
+mod inhibition_rules;
 mod integrations;
 mod pages;
+mod receivers;
 mod routes;
 mod services;
 mod silences;

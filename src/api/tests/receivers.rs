@@ -119,7 +119,8 @@ async fn a_service_names_receivers_that_are_there() {
     let service = json!({"name": "payments", "notify": notify});
     assert_eq!(gateway.post("/services", &service).await.wrong(), ["notify[1].receivers[1]"]);
     let path = "/services/default";
-    let service = json!({"name": "default", "notify": [{"receivers": ["nobody"]}], "storm": [5, 5]});
+    let service =
+        json!({"name": "default", "notify": [{"receivers": ["nobody"]}], "storm": [5, 5]});
     let wrong = gateway.call(Method::PUT, path, &service).await.wrong();
     assert!(wrong.contains(&"notify[0].receivers[0]".to_owned()), "with the others: {wrong:?}");
     assert!(wrong.iter().any(|field| field.starts_with("storm")), "{wrong:?}");

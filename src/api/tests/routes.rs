@@ -24,12 +24,12 @@ async fn order(gateway: &Gateway) -> String {
     }
 }
 
-fn route(class: &str, position: Value) -> Value {
+fn route(class: &str, position: &Value) -> Value {
     json!({"match": [format!("class=\"{class}\"")], "service": "default", "position": position})
 }
 
 async fn add(gateway: &Gateway, class: &str, position: Value) -> String {
-    let made = gateway.post("/routes", &route(class, position)).await;
+    let made = gateway.post("/routes", &route(class, &position)).await;
     assert_eq!(made.status, 201, "{}", made.text);
     format!("/routes/{}", made.json()["id"].as_str().unwrap())
 }
@@ -43,11 +43,11 @@ async fn routes_are_listed_in_their_order_and_moved() {
     add(&gateway, "d", json!(99)).await;
     assert_eq!(order(&gateway).await, "cabd");
 
-    let moved = gateway.if_match(Method::PUT, &b, "\"v1\"", &route("b", json!(0))).await;
+    let moved = gateway.if_match(Method::PUT, &b, "\"v1\"", &route("b", &json!(0))).await;
 
     assert_eq!((moved.status.as_u16(), moved.header("etag")), (200, "\"v2\""));
     assert_eq!(order(&gateway).await, "bcad");
-    let stays = gateway.call(Method::PUT, &a, &route("e", Value::Null)).await;
+    let stays = gateway.call(Method::PUT, &a, &route("e", &Value::Null)).await;
     assert_eq!(stays.json()["position"], 2);
     assert_eq!(order(&gateway).await, "bced");
     let shown = gateway.get(&a).await.json();
@@ -91,7 +91,7 @@ async fn only_an_admin_routes() {
             (Method::PUT, path.as_str(), 403),
             (Method::DELETE, path.as_str(), 403),
         ] {
-            let answer = gateway.call_as(&token, method, path, &route("b", Value::Null)).await;
+            let answer = gateway.call_as(&token, method, path, &route("b", &Value::Null)).await;
             assert_eq!(answer.status, status, "{path}");
         }
     }

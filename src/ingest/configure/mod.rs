@@ -9,6 +9,8 @@ mod receivers;
 mod routes;
 mod services;
 mod silences;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::sync::Arc;

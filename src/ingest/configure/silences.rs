@@ -108,13 +108,10 @@ impl Planner<'_> {
 
     fn open_silence(&self, id: SilenceId) -> Result<Arc<Silence>, ConfigureError> {
         let found = self.directory.silences().get(id);
-        match found.filter(|silence| !silence.is_over(self.now)) {
-            Some(silence) => Ok(Arc::clone(silence)),
-            None => {
-                let what = "the silence is over, and what is over stays as it was; make a new one";
-                Err(ConfigureError::Conflict(what.to_owned()))
-            }
-        }
+        found.filter(|silence| !silence.is_over(self.now)).cloned().ok_or_else(|| {
+            let what = "the silence is over, and what is over stays as it was; make a new one";
+            ConfigureError::Conflict(what.to_owned())
+        })
     }
 
     /// A name is free again when its silence is over.
