@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod routing;
 pub mod search;
 pub mod service;
+pub mod similarity;
 pub mod time;
 pub mod trace;
 mod working;
