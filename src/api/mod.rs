@@ -13,6 +13,7 @@ mod etag;
 pub mod events;
 pub mod inbound;
 pub mod incidents;
+mod inhibition_rules;
 mod integrations;
 mod listing;
 mod members;
@@ -23,9 +24,12 @@ mod page;
 pub mod params;
 #[cfg(test)]
 mod reading_tests;
+mod receivers;
 pub mod rejections;
 pub mod render;
+mod routes;
 mod services;
+mod silences;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -63,6 +67,8 @@ pub struct Api {
     pub rejections: Rejections,
     pub token_uses: TokenUses,
     pub limits: Limits,
+    /// Looks a variable of the environment up: where policies say that keys are.
+    pub environment: fn(&str) -> Option<String>,
     /// Base of the links shown, without a slash at the end.
     pub base_url: String,
     pub phase: Arc<Phase>,
@@ -126,13 +132,17 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 11] = [
+pub const TABLES: [&[table::Call]; 15] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
     changes::CALLS,
     services::CALLS,
     integrations::CALLS,
+    silences::CALLS,
+    routes::CALLS,
+    receivers::CALLS,
+    inhibition_rules::CALLS,
     tokens::CALLS,
     audit::CALLS,
     openapi::CALLS,

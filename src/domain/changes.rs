@@ -6,13 +6,12 @@ use super::{
     alert::{Alert, Status},
     enrich::EnrichNote,
     event::{
-        Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity, StoredBody,
-        closed_enum,
+        Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity,
+        StoredBody, closed_enum,
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId,
-        ServiceId, TimelineId,
+        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId, ServiceId, TimelineId,
     },
     incident::Incident,
     key::DedupKey,

@@ -256,12 +256,7 @@ impl Memory {
         }
     }
 
-    fn time(
-        &mut self,
-        was: Option<Timestamp>,
-        is: Option<Timestamp>,
-        what: impl Fn() -> Timed,
-    ) {
+    fn time(&mut self, was: Option<Timestamp>, is: Option<Timestamp>, what: impl Fn() -> Timed) {
         if was == is {
             return;
         }

@@ -30,7 +30,9 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-pub use configure::{ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy};
+pub use configure::{
+    ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy, SilenceDraft, unknown_receivers,
+};
 
 /// Bytes of accepted bodies that may wait for the disk at one time; beyond it senders are told to
 /// come back, so that 20,000 connections with the largest bodies are not 10 GB of memory.

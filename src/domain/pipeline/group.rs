@@ -4,10 +4,10 @@ use super::Batch;
 use crate::domain::{
     alert::{Alert, Status},
     changes::TimelineKind,
-    grouping::{GroupChoice, GroupingRule},
+    grouping::{By, GroupChoice, GroupingRule},
     id::{AlertId, IncidentId, RuleId, ServiceId},
     incident::{GroupKey, Incident},
-    similarity::Masked,
+    similarity::{Masked, Template},
     time::Timestamp,
     trace::{Stage, Trace},
 };
@@ -48,9 +48,9 @@ impl<'d> Batch<'d> {
             (Some(choice), Some(rule)) => self.find_alike(alert.service_id, rule, choice),
             _ => None,
         };
-        let rule_text = choice.as_ref().map(|choice| {
-            format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule))
-        });
+        let rule_text = choice
+            .as_ref()
+            .map(|choice| format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule)));
         let values = choice.as_ref().map(shown_values);
         let mut more: Vec<(&str, &str)> = Vec::new();
         more.extend(rule_text.as_deref().map(|rule| ("rule", rule)));
@@ -118,7 +118,15 @@ impl<'d> Batch<'d> {
     ) -> Option<Likeness> {
         let threshold = rule.similarity_threshold()?;
         let masked = Masked::of_fields(choice.texts.iter().map(String::as_str));
-        let found = self.working.templates((service, rule.id)).learn(&masked, threshold);
+        let templates = self.working.templates((service, rule.id));
+        let found = templates.learn(&masked, threshold);
+        let shown = templates.iter().find(|template| template.id == found.template);
+        let fields = match &rule.by {
+            By::Similarity { fields, .. } => fields.as_slice(),
+            By::Fields(_) | By::Time => &[],
+        };
+        choice.values =
+            fields.first().cloned().zip(shown.map(Template::shown)).into_iter().collect();
         choice.hashes = vec![found.template];
         let score = if found.is_new { "new template".to_owned() } else { ratio(found.score) };
         Some(Likeness { score, tokens: found.tokens })

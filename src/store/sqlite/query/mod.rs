@@ -8,7 +8,9 @@ mod alerts;
 mod events;
 mod incidents;
 mod logs;
+mod replay;
 mod search;
+mod silences;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -25,11 +27,13 @@ use super::{
 };
 use crate::{
     domain::{
-        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
+        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, SilenceId},
+        matcher::Match,
         time::{Span, Timestamp},
     },
     store::query::{
-        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, Page, Reads,
+        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, MatchedAlerts,
+        Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
         views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
     },
 };
@@ -294,6 +298,46 @@ impl Reads for SqliteStore {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         let views = logs::change_views(&mut connection, &[id.seq()]).await?;
         Ok(views.into_iter().find(|view| view.id == id))
+    }
+
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        replay::span(&mut connection, since).await
+    }
+
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        let service = service.map(ServiceId::seq);
+        replay::events(&mut connection, span.first, span.end, service, limit).await
+    }
+
+    async fn silences(
+        &self,
+        filter: &SilenceFilter,
+        page: Page,
+    ) -> Result<Listed<StoredSilence>, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::list(&mut transaction, filter, page).await
+    }
+
+    async fn silence(&self, id: SilenceId) -> Result<Option<StoredSilence>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        silences::one(&mut connection, id).await
+    }
+
+    async fn alerts_matching(
+        &self,
+        matches: &Match,
+        service: Option<ServiceId>,
+        since: Timestamp,
+    ) -> Result<MatchedAlerts, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::alerts_matching(&mut transaction, matches, service, since).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {
