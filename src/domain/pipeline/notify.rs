@@ -78,12 +78,7 @@ impl Batch<'_> {
 
     /// Brings the receivers of an incident in line with how loud one of its alerts is, which had
     /// the say `before` so far (`None`: it just came in).
-    pub(super) fn voice(
-        &mut self,
-        after: &Alert,
-        before: Option<(&Alert, bool)>,
-        now: Timestamp,
-    ) {
+    pub(super) fn voice(&mut self, after: &Alert, before: Option<(&Alert, bool)>, now: Timestamp) {
         let Some(incident_id) = after.incident_id else { return };
         let policy_changed = before.is_some_and(|(_, changed)| changed);
         let before = before.map(|(alert, _)| alert);
@@ -91,6 +86,10 @@ impl Batch<'_> {
         let reminds = before.is_some() && !policy_changed;
         let had = before.filter(|alert| alert.is_loud());
         let becomes_loud = after.is_loud() && had.is_none();
+        let is_worse =
+            after.is_loud() && before.is_some_and(|before| after.severity > before.severity);
+        let returns = before.is_none() && after.standing.announced;
+        let is_reason = !policy_changed && (is_worse || (becomes_loud && !returns));
         let rules = self.policy(after.service_id).map_or(&[][..], |policy| &policy.notify);
         let spoken: Vec<_> = rules
             .iter()
@@ -115,11 +114,9 @@ impl Batch<'_> {
                     holdings[at].louder(rule.id, now);
                 }
             }
-            let concerned = |holding: &Holding| {
-                spoken.iter().any(|rule| rule.receivers.contains(&holding.receiver))
-            };
-            for holding in holdings.iter_mut().filter(|holding| concerned(holding)) {
-                holding.dormant &= policy_changed;
+            // It is the incident that a rule is for: who was told of it hears of all that joins.
+            for holding in holdings {
+                holding.dormant &= !is_reason;
                 if !becomes_loud || holding.state != HoldingState::Told {
                     continue;
                 }

@@ -13,17 +13,21 @@ use crate::domain::{
     id::{AlertId, IncidentId, RuleId, ServiceId},
     key::DedupKey,
     key_state::KeyState,
-    loading::{InhibitionKey, Inhibitor, LoadKeys, SourceKey, TARGETS_MAX},
+    loading::{InhibitionKey, Inhibitor, SourceKey, TARGETS_MAX},
     similarity::{Template, Templates},
     time::Timestamp,
 };
 
-/// States of keys as they were found; and the keys among them that nobody asked for: they are due.
+type States = Vec<(SourceKey, KeyState)>;
+type DueKeys = Vec<(SourceKey, Timestamp)>;
+
+/// States of keys as they were found; and the keys among them that are due by `now`, with the time
+/// at which they were.
 pub(super) fn key_states(
     found: &[SqliteRow],
-    keys: &LoadKeys,
+    now: Option<Timestamp>,
     names: &Names,
-) -> Result<(Vec<(SourceKey, KeyState)>, Vec<SourceKey>), StoreError> {
+) -> Result<(States, DueKeys), StoreError> {
     let mut states: HashMap<SourceKey, KeyState> = HashMap::new();
     let mut due = Vec::new();
     for row in found {
@@ -34,9 +38,8 @@ pub(super) fn key_states(
         let state: &str = c.read("state")?;
         let state = serde_json::from_str(state).map_err(|e| c.corrupt("state", e.to_string()))?;
         let key = (integration, key);
-        if !keys.key_states.contains(&key) {
-            due.push(key.clone());
-        }
+        let at = c.time_or_none("due_ms")?;
+        due.extend(at.filter(|at| Some(*at) <= now).map(|at| (key.clone(), at)));
         states.insert(key, state);
     }
     due.sort();
