@@ -263,7 +263,9 @@ impl Holding {
             Some(_) | None => {
                 let flapping = self.pending.flapping && speaking.iter().all(|(h, _)| h.loud == 0);
                 let reason = if flapping { Reason::Flapping } else { Reason::Opened };
-                vec![self.tell(reason, view, now)]
+                let told = self.tell(reason, view, now);
+                self.due = self.repeat_at(&speaking, now);
+                vec![told]
             }
         }
     }

@@ -251,6 +251,9 @@ impl Batch<'_> {
             self.group(id, &content.summary, at.now, &actor, Some(trace));
             self.notice_flapping(id, at.now, flap);
         }
+        if flap {
+            self.tell_flapping(id, at.now);
+        }
         self.trace_notify(id, trace);
         Merged {
             disposition: Disposition::Opened,

@@ -61,9 +61,6 @@ impl<'d> Batch<'d> {
         if flapping {
             self.explain_flapping(&state, &policy.flapping, trace);
         }
-        if began {
-            self.tell_flapping(id, &policy.flapping, now);
-        }
         match pause {
             Ok(evidence) => trace.decided(
                 Stage::Notify,
@@ -105,7 +102,7 @@ impl<'d> Batch<'d> {
         };
         if began {
             state.noticed = self.notice_on_resolve(alert);
-            self.tell_flapping(alert.id, flapping, now);
+            self.tell_flapping(alert.id, now);
         }
         self.remember(&key, alert, state, now);
         held
@@ -187,8 +184,11 @@ impl<'d> Batch<'d> {
         self.judge_incident(incident_id, now);
     }
 
-    fn tell_flapping(&mut self, id: AlertId, flapping: &Flapping, now: Timestamp) {
-        let incident = self.working.alert(id).and_then(|alert| alert.incident_id);
+    /// Says so in the timeline, also in that of the incident that it is in.
+    pub(super) fn tell_flapping(&mut self, id: AlertId, now: Timestamp) {
+        let Some(alert) = self.working.alert(id) else { return };
+        let (incident, service) = (alert.incident_id, alert.service_id);
+        let Some(flapping) = self.policy(service).map(|policy| &policy.flapping) else { return };
         let (changes, within) = (flapping.max_changes, flapping.within);
         let reason = match flapping.mode {
             FlappingMode::Mute => format!("{changes} changes within {within}: it is mute"),
