@@ -39,6 +39,10 @@ pub struct Route {
     pub id: RouteId,
     pub matches: Match,
     pub service_id: ServiceId,
+    /// Made by a policy file.
+    pub managed: bool,
+    pub version: i64,
+    pub created_at: Timestamp,
 }
 
 /// The whole configuration at one moment.
