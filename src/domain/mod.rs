@@ -15,6 +15,7 @@ pub mod incident;
 pub mod inhibition;
 pub mod key;
 pub mod matcher;
+pub mod name;
 pub mod notify_rule;
 mod pattern;
 pub mod pipeline;
