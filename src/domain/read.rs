@@ -59,6 +59,14 @@ impl<'p> Place<'p> {
         read(&self.path, self.errors)
     }
 
+    /// Adds mistakes whose paths are from here.
+    pub(crate) fn below(&mut self, errors: Vec<FieldError>) {
+        for (path, what) in errors {
+            let path = self.member(&path).path;
+            self.errors.push((path, what));
+        }
+    }
+
     /// Puts what `read` finds into `target`, which keeps its value if that is a mistake.
     pub(crate) fn take<T>(&mut self, target: &mut T, read: impl FnOnce(&mut Self) -> Option<T>) {
         if let Some(value) = read(self) {

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 /// Largest file, in bytes.
-pub const BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BYTES_MAX: usize = 1024 * 1024;
 /// Deepest nesting; a policy has ten levels.
 const DEPTH_MAX: usize = 64;
 /// Most bytes of texts and paths together, those that aliases repeat counted each time; some tens

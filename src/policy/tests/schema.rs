@@ -1,0 +1,1 @@
+//! The schema says what the code takes.
