@@ -256,7 +256,7 @@ impl Unfolding {
             Kind::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for (i, item) in items.iter().enumerate() {
-                    path.push_str(&format!("[{i}]"));
+                    path.extend(["[", &i.to_string(), "]"]);
                     list.push(self.unfold(item, path)?);
                     path.truncate(length);
                 }

@@ -39,7 +39,7 @@ fn compare(path: &mut String, before: &Value, after: &Value, lines: &mut Vec<Str
         }
         (Value::Array(old), Value::Array(new)) => {
             for i in 0..old.len().max(new.len()) {
-                path.push_str(&format!("[{i}]"));
+                path.extend(["[", &i.to_string(), "]"]);
                 let missing = Value::Null;
                 compare(
                     path,

@@ -104,7 +104,7 @@ impl Planner<'_> {
         let stay = stay.iter().filter(|service| !deleted.contains(&service.name));
         for policy in of_file.chain(stay.map(|service| &service.policy)) {
             let names = policy.notify.iter().flat_map(|rule| &rule.receivers);
-            used.extend(names.map(|name| name.to_string()));
+            used.extend(names.map(ToString::to_string));
         }
         let fallbacks = file.receivers.iter().filter_map(|spec| spec.settings.get("fallback"));
         used.extend(fallbacks.filter_map(|name| Some(name.as_str()?.to_owned())));

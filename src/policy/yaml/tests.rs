@@ -56,7 +56,8 @@ fn aliases_stand_for_what_they_name_within_bounds() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for i in 1..30 {
         let again = format!("*a{}, ", i - 1).repeat(10);
-        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", again.trim_end_matches(", ")));
+        let again = again.trim_end_matches(", ");
+        bomb = format!("{bomb}a{i}: &a{i} [{again}]\n");
     }
 
     let mistake = parse(&bomb).unwrap_err();
@@ -65,7 +66,7 @@ fn aliases_stand_for_what_they_name_within_bounds() {
     let text = "x".repeat(900_000);
     let long = format!("a: &a {text}\nb: [{}]\n", ["*a"; 1000].join(", "));
     assert!(parse(&long).is_err());
-    let long_path = format!("{text}: [{}]\n", ["1"; 10_000].join(", "));
+    let long_path = format!("{text}: [{}]\n", vec!["1"; 10_000].join(", "));
     assert!(parse(&long_path).is_err());
 }
 
