@@ -22,6 +22,7 @@ pub mod openapi;
 pub mod operations;
 mod page;
 pub mod params;
+mod policy;
 #[cfg(test)]
 mod reading_tests;
 mod receivers;
@@ -132,7 +133,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 15] = [
+pub const TABLES: [&[table::Call]; 16] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
@@ -143,6 +144,7 @@ pub const TABLES: [&[table::Call]; 15] = [
     routes::CALLS,
     receivers::CALLS,
     inhibition_rules::CALLS,
+    policy::CALLS,
     tokens::CALLS,
     audit::CALLS,
     openapi::CALLS,

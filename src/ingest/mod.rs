@@ -31,7 +31,8 @@ use crate::{
 };
 
 pub use configure::{
-    ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy, SilenceDraft, unknown_receivers,
+    Applied, ConfigAnswer, ConfigRequest, ConfigureError, PolicyRequest, RequestedBy, SilenceDraft,
+    unknown_receivers,
 };
 
 /// Bytes of accepted bodies that may wait for the disk at one time; beyond it senders are told to

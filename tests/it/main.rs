@@ -17,6 +17,7 @@ mod lifecycle;
 mod listeners;
 mod lists;
 mod operations;
+mod policy;
 mod secrets;
 mod sql;
 mod start;

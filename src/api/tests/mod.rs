@@ -4,6 +4,7 @@ mod description;
 mod inhibition_rules;
 mod integrations;
 mod pages;
+mod policy;
 mod receivers;
 mod routes;
 mod services;
