@@ -9,7 +9,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     API_BODY_BYTES, Api,
-    alerts::{FilterParameters, PageParameters},
+    alerts::{FilterParameters, PageParameters, explain_silences},
     auth::{Responder, Viewer},
     body,
     error::ApiError,
@@ -123,7 +123,9 @@ pub async fn alerts(
     let mut filter = params.alert_filter(&*api.store).await?;
     filter.incidents = vec![IncidentRef::Id(incident.id)];
     let asked = params.page()?;
-    Ok(render::list(&asked, api.store.alerts(&filter, asked.page).await?))
+    let mut alerts = api.store.alerts(&filter, asked.page).await?;
+    explain_silences(&api, &mut alerts.items);
+    Ok(render::list(&asked, alerts))
 }
 
 /// What happened to an incident and its alerts, newest first.

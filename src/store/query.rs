@@ -86,7 +86,7 @@ pub struct AlertFilter {
     pub services: Vec<ServiceId>,
     pub integrations: Vec<IntegrationId>,
     pub texts: Vec<(TextField, Vec<String>)>,
-    /// Nothing suppresses alerts yet: `true` fits none.
+    /// Silenced or inhibited now.
     pub suppressed: Option<bool>,
     pub incidents: Vec<IncidentRef>,
     /// All of them have to hold.

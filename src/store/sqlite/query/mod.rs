@@ -9,6 +9,7 @@ mod events;
 mod incidents;
 mod logs;
 mod search;
+mod standing;
 mod subject;
 #[cfg(test)]
 mod tests;
