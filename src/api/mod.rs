@@ -11,6 +11,7 @@ pub mod changes;
 pub mod error;
 mod etag;
 pub mod events;
+pub mod explain;
 pub mod inbound;
 pub mod incidents;
 mod integrations;
@@ -26,6 +27,7 @@ mod reading_tests;
 pub mod rejections;
 pub mod render;
 mod services;
+pub mod stats;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -126,11 +128,13 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 11] = [
+pub const TABLES: [&[table::Call]; 13] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
     changes::CALLS,
+    explain::CALLS,
+    stats::CALLS,
     services::CALLS,
     integrations::CALLS,
     tokens::CALLS,

@@ -17,7 +17,10 @@ use crate::domain::{
     search::Query,
     time::Timestamp,
 };
-use views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView};
+use views::{
+    AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
+    TimelineView,
+};
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +141,15 @@ pub struct ChangeFilter {
     pub until: Option<Timestamp>,
 }
 
+/// Which statistics are wanted: of these services, or of all.
+#[derive(Clone, Debug)]
+pub struct NoiseFilter {
+    pub services: Vec<ServiceId>,
+    /// Both are widened to whole hours.
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
 /// Reads what is committed. "Not found" is `None`, also for an id that was never ours.
 #[async_trait]
 pub trait Reads: Send + Sync {
@@ -172,6 +184,9 @@ pub trait Reads: Send + Sync {
     ) -> Result<Listed<TimelineView>, StoreError>;
     /// Change events of the incident's service in the hour before it began, newest first.
     async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError>;
+    /// Incidents of the same service, opened in the 30 days before, whose titles are like its own:
+    /// the most alike first, at most 20.
+    async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError>;
 
     async fn events(
         &self,
@@ -186,6 +201,9 @@ pub trait Reads: Send + Sync {
         page: Page,
     ) -> Result<Listed<ChangeView>, StoreError>;
     async fn change(&self, id: ChangeId) -> Result<Option<ChangeView>, StoreError>;
+
+    /// How much noise there was, and where it came from.
+    async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError>;
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError>;
 }

@@ -19,8 +19,8 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, events, incidents, integrations, operations, page, services,
-    table::Call, tokens,
+    Api, alerts, audit, changes, events, explain, incidents, integrations, operations, page,
+    services, stats, table::Call, tokens,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -53,6 +53,8 @@ const SCHEME: &str = "token";
         (name = "events", description = "What was accepted, as it came, with every decision about \
             it"),
         (name = "changes", description = "Change events: deployments, configuration edits"),
+        (name = "stats", description = "How much noise there is, where it comes from, and how much \
+            of it is taken out"),
         (name = "services", description = "The units inside which alerts are deduplicated and \
             grouped"),
         (name = "integrations", description = "Where events come in: each owns a routing key and \
@@ -74,6 +76,8 @@ pub fn document() -> openapi::OpenApi {
         incidents::Documented::openapi(),
         events::Documented::openapi(),
         changes::Documented::openapi(),
+        explain::Documented::openapi(),
+        stats::Documented::openapi(),
         services::Documented::openapi(),
         integrations::Documented::openapi(),
         tokens::Documented::openapi(),

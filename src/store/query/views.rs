@@ -284,3 +284,64 @@ pub struct AuditView {
     #[schema(value_type = Object)]
     pub detail: Raw,
 }
+
+/// How much noise there was in a time, and where it came from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Noise)]
+pub struct NoiseView {
+    /// The beginning of the first hour that counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The end of the last hour that counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// Accepted triggers, acknowledges and resolves.
+    pub events: i64,
+    /// Alerts that were opened.
+    pub alerts: i64,
+    /// Incidents that were opened.
+    pub incidents: i64,
+    /// Notifications that were decided.
+    pub notifications: i64,
+    /// 100·(1 − incidents / events); null without events.
+    #[schema(required, example = 98.75)]
+    pub noise_reduction_pct: Option<f64>,
+    /// From an incident's opening to its acknowledgement, on average; null if none was acknowledged.
+    #[schema(required)]
+    pub mtta_seconds: Option<f64>,
+    /// From an incident's opening to its end, on average; null if none was resolved.
+    #[schema(required)]
+    pub mttr_seconds: Option<f64>,
+    pub top: NoiseTop,
+    /// Oldest first, without gaps.
+    pub buckets: Vec<NoiseBucket>,
+}
+
+/// What most events are of, ten of each.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct NoiseTop {
+    /// There were more events than could be looked at: the numbers are at least those.
+    pub at_least: bool,
+    pub sources: Vec<TopEntry>,
+    pub classes: Vec<TopEntry>,
+    pub dedup_keys: Vec<TopEntry>,
+}
+
+/// A name and how many events have it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TopEntry {
+    pub name: String,
+    pub events: i64,
+}
+
+/// The numbers of an hour or a day.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NoiseBucket {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub events: i64,
+    pub alerts: i64,
+    pub incidents: i64,
+    pub notifications: i64,
+}

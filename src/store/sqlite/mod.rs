@@ -42,9 +42,10 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 2] = [
+    const STEPS: [(i64, &str, &str); 3] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
+        (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
     ];
     Migrator::with_migrations(
         STEPS

@@ -8,7 +8,9 @@ mod alerts;
 mod events;
 mod incidents;
 mod logs;
+mod noise;
 mod search;
+mod similar;
 mod standing;
 mod subject;
 #[cfg(test)]
@@ -30,8 +32,12 @@ use crate::{
         time::{Span, Timestamp},
     },
     store::query::{
-        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, Page, Reads,
-        views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
+        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, NoiseFilter, Page,
+        Reads,
+        views::{
+            AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView,
+            SimilarIncident, TimelineView,
+        },
     },
 };
 use walk::Found;
@@ -247,6 +253,11 @@ impl Reads for SqliteStore {
         logs::changes_before(&mut connection, id.seq()).await
     }
 
+    async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        similar::similar(&mut connection, id.seq()).await
+    }
+
     async fn events(
         &self,
         filter: &EventFilter,
@@ -295,6 +306,11 @@ impl Reads for SqliteStore {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         let views = logs::change_views(&mut connection, &[id.seq()]).await?;
         Ok(views.into_iter().find(|view| view.id == id))
+    }
+
+    async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        noise::noise(&mut transaction, filter).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {

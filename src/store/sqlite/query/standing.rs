@@ -66,7 +66,7 @@ pub(super) async fn add_inhibitions(
     for ((at, _, source), key) in found.iter_mut().zip(&keys) {
         let other = |id: &&AlertId| **id != alerts[*at].id;
         let newest = open.get(key).and_then(|sources| sources.iter().rev().find(other));
-        *source = newest.copied().or(*source);
+        *source = newest.copied().or(source.filter(|id| *id != alerts[*at].id));
     }
     let sources: Vec<i64> = found.iter().filter_map(|(.., id)| *id).map(AlertId::seq).collect();
     let summaries = summaries(connection, sources).await?;
