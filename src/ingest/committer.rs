@@ -25,9 +25,10 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        changes::{Changes, EventInput, Input, Outcome},
+        changes::{Changes, EventInput, Input, Outcome, Tally},
         configuration::Configuration,
         id::{Ids, ServiceId},
+        notify::Reason,
         pipeline,
         routing::Directory,
     },
@@ -285,6 +286,23 @@ impl Committer {
         }
         for count in &changes.counts {
             self.metrics.noise(name(count.service_id), count.events, count.incidents);
+        }
+        let Tally { silenced, inhibited, muted, paused, dropped, storms, flapping } = changes.tally;
+        let suppressed = [
+            ("silence", silenced),
+            ("inhibition", inhibited),
+            ("flapping", muted),
+            ("pause", paused),
+            ("drop", dropped),
+        ];
+        for (reason, alerts) in suppressed {
+            self.metrics.suppressed(reason, alerts);
+        }
+        self.metrics.storms(storms);
+        self.metrics.flapping(flapping);
+        for reason in Reason::ALL {
+            let decided = changes.notifications.iter().filter(|told| told.reason == *reason);
+            self.metrics.notifications(reason.as_str(), decided.count() as u64);
         }
     }
 

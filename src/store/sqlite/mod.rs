@@ -4,6 +4,7 @@ mod bulk;
 mod configuration;
 mod errors;
 mod lock;
+mod log;
 mod maintenance;
 mod noise;
 mod query;
