@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, Limits, Phase, Rejections, TokenUses},
     clock::{Clock, SystemClock},
-    config::{DatabaseUrl, Listen, Loaded, Settings, Sources},
+    config::{self, DatabaseUrl, Listen, Loaded, Settings, Sources},
     domain::id::Ids,
     ingest::{
         Ingest,
@@ -122,7 +122,7 @@ impl Gateway {
                  minutes more"
             );
         }
-        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1).await?));
+        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1, started_at).await?));
         #[expect(clippy::cast_precision_loss, reason = "53 bits of milliseconds are enough")]
         let metrics =
             Metrics::new(env!("CARGO_PKG_VERSION"), started_at.as_millis() as f64 / 1000.0)?;
@@ -165,6 +165,7 @@ impl Gateway {
                     settings.clients.body_timeout.to_std(),
                     settings.limits.events_per_minute,
                 ),
+                environment: config::variable,
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
             });

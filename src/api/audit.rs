@@ -41,7 +41,7 @@ pub(super) struct AuditEntry {
     /// From where; null if it came over no network.
     #[schema(required)]
     address: Option<String>,
-    /// `create`, `update`, `delete`, `rotate` or `revoke`.
+    /// `create`, `update`, `delete`, `rotate`, `revoke` or `expire`.
     #[schema(example = "rotate")]
     action: String,
     object: AuditObject,
@@ -53,7 +53,7 @@ pub(super) struct AuditEntry {
 /// What was changed; it may be gone by now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AuditObject {
-    /// `service`, `integration` or `token`.
+    /// `service`, `integration`, `silence`, `route`, `receiver` or `token`.
     #[schema(example = "integration")]
     kind: String,
     id: Uuid,

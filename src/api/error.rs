@@ -72,6 +72,7 @@ impl From<ConfigureError> for ApiError {
                 Self::Conflict(refused.to_string())
             }
             ConfigureError::Conflict(what) => Self::Conflict(what),
+            ConfigureError::Invalid(errors) => Self::Invalid(errors),
             ConfigureError::Unavailable(unavailable) => Self::Unavailable(unavailable),
         }
     }

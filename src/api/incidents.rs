@@ -91,9 +91,9 @@ pub async fn list(
 /// Which of the filters are the incident's own.
 fn incident_filter(given: AlertFilter) -> IncidentFilter {
     let AlertFilter { status, severity, services, incidents, since, until, .. } = given;
-    let AlertFilter { integrations, texts, suppressed, matchers, q, .. } = given;
+    let AlertFilter { integrations, texts, suppressed, matches, q, .. } = given;
     let alert =
-        AlertFilter { integrations, texts, suppressed, matchers, q, ..AlertFilter::default() };
+        AlertFilter { integrations, texts, suppressed, matches, q, ..AlertFilter::default() };
     IncidentFilter { status, severity, services, incidents, since, until, alert }
 }
 

@@ -42,7 +42,8 @@ const OVERLAP_MAX: Span = Span::from_secs(30 * 86_400);
 const TEST_KEY: &str = "dutygate-test";
 
 /// Shown by answers, set by nobody.
-const READ_ONLY: [&str; 6] = ["id", "service_id", "key_hint", "created_at", "url", "rejections"];
+const READ_ONLY: [&str; 7] =
+    ["id", "service_id", "key_hint", "created_at", "managed_by", "url", "rejections"];
 
 pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/integrations", || web::to(list)),
@@ -83,6 +84,9 @@ pub(super) struct IntegrationView {
     key_hint: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// `policy` if a policy file made it, else null.
+    #[schema(value_type = Option<String>, required)]
+    managed_by: Option<&'static str>,
     /// The whole key, in the answers of creating and rotating only: it is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -110,6 +114,7 @@ impl IntegrationView {
             shared: integration.shared,
             key_hint: integration.key_hint.clone(),
             created_at: integration.created_at,
+            managed_by: integration.managed.then_some("policy"),
             key: None,
             url: None,
             rejections: None,
@@ -428,12 +433,7 @@ fn with_key(
 }
 
 fn written(answer: ConfigAnswer) -> Result<(Arc<Integration>, Option<RoutingKey>), ApiError> {
-    match answer {
-        ConfigAnswer::Integration { integration, key } => Ok((integration, key)),
-        ConfigAnswer::Service(_) | ConfigAnswer::Token { .. } | ConfigAnswer::Deleted => {
-            Err(ApiError::NotFound("integration"))
-        }
-    }
+    answer.integration().ok_or(ApiError::NotFound("integration"))
 }
 
 /// A key of the sender's own, so that keys from PagerDuty can be kept.
@@ -460,13 +460,7 @@ struct Input {
 impl Input {
     fn read(mut members: Members, directory: &Directory) -> Result<Self, ApiError> {
         let name = members.name();
-        let service = members.required_text("service").and_then(|given| {
-            let service = services::find(directory, given.trim());
-            if service.is_none() {
-                members.wrong("service", "is no service; give the name or id of one");
-            }
-            service.map(|service| service.id)
-        });
+        let service = members.required_service(directory);
         let kind = members.choice("type", IntegrationType::parse, "\"pagerduty\" or \"guance\"");
         let shared = members.flag("shared");
         members.finish()?;

@@ -17,7 +17,7 @@ const LIMIT_MAX: usize = 500;
 #[derive(Debug)]
 pub(super) struct ListQuery {
     pub(super) limit: usize,
-    /// Only what is older than this.
+    /// Only what comes after this one.
     pub(super) before: Option<Uuid>,
     pub(super) count: bool,
     /// The other parameters, as far as the list knows them.
@@ -75,6 +75,34 @@ impl ListQuery {
         let total = self.count.then_some(all.len() as u64);
         all.sort_unstable_by_key(|item| std::cmp::Reverse(id(item)));
         all.retain(|item| self.before.is_none_or(|before| id(item) < before));
+        self.page(all, total, id, show)
+    }
+
+    /// As [`ListQuery::answer`] for what has an order of its own: the cursor is the last one shown.
+    pub(super) fn answer_in_order<I, T: Serialize>(
+        &self,
+        mut all: Vec<I>,
+        id: impl Fn(&I) -> Uuid,
+        show: impl Fn(&I) -> T,
+    ) -> Result<HttpResponse, ApiError> {
+        let total = self.count.then_some(all.len() as u64);
+        if let Some(last) = self.before {
+            let Some(at) = all.iter().position(|item| id(item) == last) else {
+                let what = "must be the next_cursor of an earlier answer; what it was is deleted";
+                return Err(ApiError::field("cursor", what));
+            };
+            all.drain(..=at);
+        }
+        Ok(self.page(all, total, id, show))
+    }
+
+    fn page<I, T: Serialize>(
+        &self,
+        mut all: Vec<I>,
+        total: Option<u64>,
+        id: impl Fn(&I) -> Uuid,
+        show: impl Fn(&I) -> T,
+    ) -> HttpResponse {
         let more = all.len() > self.limit;
         all.truncate(self.limit);
         let next_cursor = all.last().filter(|_| more).map(|last| id(last).to_string());

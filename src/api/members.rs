@@ -2,17 +2,20 @@
 
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use super::{error::ApiError, services};
 use crate::domain::{
+    id::ServiceId,
+    matcher::Match,
+    routing::Directory,
     service::{FieldError, NAME_MAX_CHARS},
-    time::Span,
+    time::{Span, Timestamp},
 };
 
 /// Why a required member is there once [`Members::finish`] went well.
 pub(super) const REQUIRED: &str = "a body without it was refused";
 
-/// Longest description, in characters.
-const DESCRIPTION_MAX_CHARS: usize = 2000;
+/// Longest description or comment, in characters.
+const PROSE_MAX_CHARS: usize = 2000;
 
 /// The members that were not read yet, and the mistakes so far.
 #[derive(Debug)]
@@ -62,21 +65,95 @@ impl Members {
         }
     }
 
-    pub(super) fn description(&mut self) -> String {
-        let Some(value) = self.take("description") else { return String::new() };
-        let Value::String(text) = value else {
-            self.wrong("description", "must be text");
-            return String::new();
-        };
-        let chars = text.chars().count();
-        if chars > DESCRIPTION_MAX_CHARS {
-            let what = format!("must have at most {DESCRIPTION_MAX_CHARS} characters, has {chars}");
-            self.wrong("description", what);
+    /// A name, if one is given.
+    pub(super) fn optional_name(&mut self) -> Option<String> {
+        if self.object.get("name").is_none_or(Value::is_null) {
+            self.take("name");
+            return None;
         }
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            self.wrong("description", "must not contain control characters");
+        self.name()
+    }
+
+    pub(super) fn description(&mut self) -> String {
+        self.prose("description").unwrap_or_default()
+    }
+
+    /// A comment, which has to say something.
+    pub(super) fn comment(&mut self) -> String {
+        let mistakes = self.errors.len();
+        let text = self.prose("comment").unwrap_or_default();
+        if text.trim().is_empty() && self.errors.len() == mistakes {
+            self.wrong("comment", "is required: why, and who knows more");
         }
         text
+    }
+
+    /// Text of several lines.
+    fn prose(&mut self, name: &'static str) -> Option<String> {
+        let Value::String(text) = self.take(name)? else {
+            self.wrong(name, "must be text");
+            return None;
+        };
+        let chars = text.chars().count();
+        if chars > PROSE_MAX_CHARS {
+            let what = format!("must have at most {PROSE_MAX_CHARS} characters, has {chars}");
+            self.wrong(name, what);
+        }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            self.wrong(name, "must not contain control characters");
+        }
+        Some(text)
+    }
+
+    /// Matchers, if they are given.
+    pub(super) fn matches(&mut self, name: &'static str) -> Option<Match> {
+        let value = self.take(name)?;
+        match Match::from_json(&value) {
+            Ok(matches) => Some(matches),
+            Err(list) => {
+                for (place, error) in list {
+                    self.errors.push((format!("{name}{place}"), error.to_string()));
+                }
+                None
+            }
+        }
+    }
+
+    /// Matchers that must be given, were it as an empty list.
+    pub(super) fn required_matches(&mut self, name: &'static str) -> Option<Match> {
+        if self.object.get(name).is_none_or(Value::is_null) {
+            self.wrong(name, "is required: a list of matchers such as class=\"disk\"");
+        }
+        self.matches(name)
+    }
+
+    /// The service that the member `service` names, if it is given.
+    pub(super) fn service(&mut self, directory: &Directory) -> Option<ServiceId> {
+        if self.object.get("service").is_none_or(Value::is_null) {
+            self.take("service");
+            return None;
+        }
+        self.required_service(directory)
+    }
+
+    /// The service that the member `service` names, by name or id.
+    pub(super) fn required_service(&mut self, directory: &Directory) -> Option<ServiceId> {
+        let given = self.required_text("service")?;
+        let service = services::find(directory, given.trim());
+        if service.is_none() {
+            self.wrong("service", "is no service; give the name or id of one");
+        }
+        service.map(|service| service.id)
+    }
+
+    /// A time.
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let value = self.take(name)?;
+        let time = value.as_str().and_then(Timestamp::parse_rfc3339);
+        if time.is_none() {
+            self.wrong(name, "must be an RFC 3339 time such as \"2026-11-20T10:11:12Z\"");
+        }
+        time
     }
 
     pub(super) fn required_text(&mut self, name: &'static str) -> Option<String> {
@@ -115,6 +192,19 @@ impl Members {
         chosen
     }
 
+    /// As [`Members::choice`], and there has to be one.
+    pub(super) fn required_choice<T>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Option<T>,
+        choices: &str,
+    ) -> Option<T> {
+        if self.object.get(name).is_none_or(Value::is_null) {
+            self.wrong(name, format!("is required: {choices}"));
+        }
+        self.choice(name, parse, choices)
+    }
+
     /// A duration of at most `max`.
     pub(super) fn span(&mut self, name: &'static str, default: Span, max: Span) -> Span {
         let Some(value) = self.take(name) else { return default };
@@ -126,6 +216,11 @@ impl Members {
                 default
             }
         }
+    }
+
+    /// All members that nobody read yet.
+    pub(super) fn take_rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.object)
     }
 
     /// Says everything that is wrong; a member that nobody asked for is.

@@ -14,6 +14,7 @@ pub mod events;
 pub mod explain;
 pub mod inbound;
 pub mod incidents;
+mod inhibition_rules;
 mod integrations;
 mod listing;
 mod members;
@@ -24,9 +25,12 @@ mod page;
 pub mod params;
 #[cfg(test)]
 mod reading_tests;
+mod receivers;
 pub mod rejections;
 pub mod render;
+mod routes;
 mod services;
+mod silences;
 pub mod stats;
 pub mod table;
 #[cfg(test)]
@@ -65,6 +69,8 @@ pub struct Api {
     pub rejections: Rejections,
     pub token_uses: TokenUses,
     pub limits: Limits,
+    /// Looks a variable of the environment up: where policies say that keys are.
+    pub environment: fn(&str) -> Option<String>,
     /// Base of the links shown, without a slash at the end.
     pub base_url: String,
     pub phase: Arc<Phase>,
@@ -128,7 +134,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 13] = [
+pub const TABLES: [&[table::Call]; 17] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
@@ -137,6 +143,10 @@ pub const TABLES: [&[table::Call]; 13] = [
     stats::CALLS,
     services::CALLS,
     integrations::CALLS,
+    silences::CALLS,
+    routes::CALLS,
+    receivers::CALLS,
+    inhibition_rules::CALLS,
     tokens::CALLS,
     audit::CALLS,
     openapi::CALLS,

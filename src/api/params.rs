@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::error::ApiError;
 use crate::{
     domain::{
-        matcher::{MATCHERS_MAX, Matcher},
+        matcher::{MATCHERS_MAX, Match, Matcher},
         search::Query,
         time::Timestamp,
     },
@@ -237,7 +237,7 @@ impl<'r> Params<'r> {
             texts,
             suppressed: self.suppressed(),
             incidents,
-            matchers,
+            matches: Match::all_of(matchers),
             q: self.q(),
             since: self.time("since"),
             until: self.time("until"),

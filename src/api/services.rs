@@ -15,7 +15,12 @@ use super::{
     etag,
     listing::{ListQuery, Listing},
     members::{Members, REQUIRED},
-    openapi::schemas::{AutoResolveRule, GroupingRule, ServiceInput},
+    openapi::{
+        policy::{
+            AutoPauseRule, DropRule, EnrichStep, FlappingRule, InhibitionMember, NotifyMember,
+        },
+        schemas::{AutoResolveRule, GroupingRule, ServiceInput},
+    },
     table::Call,
 };
 use crate::{
@@ -25,11 +30,11 @@ use crate::{
         service::{Service, ServicePolicy},
         time::Timestamp,
     },
-    ingest::{ConfigAnswer, ConfigRequest},
+    ingest::{ConfigAnswer, ConfigRequest, unknown_receivers},
 };
 
 /// Shown by answers, set by nobody.
-const READ_ONLY: [&str; 2] = ["id", "created_at"];
+const READ_ONLY: [&str; 3] = ["id", "created_at", "managed_by"];
 
 pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/services", || web::to(list)),
@@ -53,17 +58,39 @@ pub(super) struct ServiceView {
     #[schema(example = "payments")]
     name: String,
     description: String,
+    /// Steps that add what events lack, in order, before anything else looks at them.
+    #[schema(value_type = Vec<EnrichStep>)]
+    enrich: Value,
+    /// Triggers that match any of these open nothing.
+    #[schema(value_type = Vec<DropRule>)]
+    drop: Value,
     /// The first rule that matches an alert decides which incident it joins; none: an incident of
     /// its own.
     #[schema(value_type = Vec<GroupingRule>)]
     grouping: Value,
+    /// Numbers of alerts in one incident that are worth a notification of their own.
+    #[schema(value_type = Vec<u32>)]
+    storm: Value,
+    #[schema(value_type = FlappingRule)]
+    flapping: Value,
+    #[schema(value_type = Vec<InhibitionMember>)]
+    inhibition: Value,
+    /// Null: notifications of a new alert do not wait.
+    #[schema(value_type = Option<AutoPauseRule>, required)]
+    auto_pause: Value,
     #[schema(value_type = Option<AutoResolveRule>, required)]
     auto_resolve: Value,
     /// After this an acknowledged alert or incident is triggered again; null: never.
     #[schema(value_type = Option<String>, required, example = "30m")]
     acknowledgement_timeout: Value,
+    /// Who is told of its incidents. None: nobody is.
+    #[schema(value_type = Vec<NotifyMember>)]
+    notify: Value,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// `policy` if a policy file made it, else null.
+    #[schema(value_type = Option<String>, required)]
+    managed_by: Option<&'static str>,
 }
 
 impl ServiceView {
@@ -74,10 +101,18 @@ impl ServiceView {
             id: service.id,
             name: service.name.clone(),
             description: service.description.clone(),
+            enrich: member("enrich"),
+            drop: member("drop"),
             grouping: member("grouping"),
+            storm: member("storm"),
+            flapping: member("flapping"),
+            inhibition: member("inhibition"),
+            auto_pause: member("auto_pause"),
             auto_resolve: member("auto_resolve"),
             acknowledgement_timeout: member("acknowledgement_timeout"),
+            notify: member("notify"),
             created_at: service.created_at,
+            managed_by: service.managed.then_some("policy"),
         }
     }
 }
@@ -135,7 +170,7 @@ async fn create(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let object = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
-    let Input { name, description, policy } = Input::read(object, &[])?;
+    let Input { name, description, policy } = Input::read(object, &[], &api.ingest.directory())?;
     let request = ConfigRequest::CreateService { name, description, policy };
     let service = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
     let location = format!("{}/api/v1/services/{}", api.path_prefix(), service.id);
@@ -192,7 +227,8 @@ async fn replace(
     let object = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
     let service = found(&api, &path)?;
     let version = etag::expected_version(&request, service.version)?;
-    let Input { name, description, policy } = Input::read(object, &READ_ONLY)?;
+    let Input { name, description, policy } =
+        Input::read(object, &READ_ONLY, &api.ingest.directory())?;
     let id = service.id;
     let request = ConfigRequest::UpdateService { id, version, name, description, policy };
     let service = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
@@ -201,7 +237,7 @@ async fn replace(
 
 /// Delete a service
 ///
-/// What is open in it is resolved; alerts and incidents stay to be read. Needs the role admin.
+/// What is open in it is resolved, its silences end; alerts and incidents stay to be read. Needs the role admin.
 #[utoipa::path(
     delete, path = "/api/v1/services/{id}", tag = "services", operation_id = "delete_service",
     params(
@@ -210,7 +246,7 @@ async fn replace(
     ),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 409, description = "It has integrations, or it is `default`"),
+        (status = 409, description = "It has integrations or routes, or it is `default`"),
         (status = 412, description = "It was changed meanwhile"),
     ),
 )]
@@ -232,12 +268,7 @@ fn answer(service: &Service) -> HttpResponse {
 }
 
 fn written(answer: ConfigAnswer) -> Result<Arc<Service>, ApiError> {
-    match answer {
-        ConfigAnswer::Service(service) => Ok(service),
-        ConfigAnswer::Integration { .. } | ConfigAnswer::Token { .. } | ConfigAnswer::Deleted => {
-            Err(ApiError::NotFound("service"))
-        }
-    }
+    answer.service().ok_or(ApiError::NotFound("service"))
 }
 
 /// What is written of a service.
@@ -249,7 +280,11 @@ struct Input {
 }
 
 impl Input {
-    fn read(object: Map<String, Value>, ignored: &[&str]) -> Result<Self, ApiError> {
+    fn read(
+        object: Map<String, Value>,
+        ignored: &[&str],
+        directory: &Directory,
+    ) -> Result<Self, ApiError> {
         let mut members = Members::of(object);
         members.ignore(ignored);
         let name = members.name();
@@ -262,6 +297,7 @@ impl Input {
                 policy.read_member(member, &value, &mut no_id_yet, &mut members.errors);
             }
         }
+        members.errors.extend(unknown_receivers(&policy, directory));
         members.finish()?;
         Ok(Self { name: name.expect(REQUIRED), description, policy })
     }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{id::TokenId, routing::Token, service::Role, time::Timestamp},
-    ingest::{ConfigAnswer, ConfigRequest},
+    ingest::ConfigRequest,
 };
 
 pub(super) const CALLS: &[Call] = &[
@@ -151,17 +151,12 @@ async fn create(
     members.finish()?;
     let (name, role) = (name.expect(REQUIRED), role.expect(REQUIRED));
     let request = ConfigRequest::CreateToken { name, role, secret: None };
-    match api.ingest.configure(request, caller.0.requested_by()).await? {
-        ConfigAnswer::Token { token, secret } => {
-            let Token { id, name, role, hint, created_at } = token;
-            Ok(HttpResponse::Created()
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(CreatedView { id, name, role, hint, created_at, token: secret }))
-        }
-        ConfigAnswer::Service(_) | ConfigAnswer::Integration { .. } | ConfigAnswer::Deleted => {
-            Err(ApiError::NotFound("token"))
-        }
-    }
+    let made = api.ingest.configure(request, caller.0.requested_by()).await?.token();
+    let (token, secret) = made.ok_or(ApiError::NotFound("token"))?;
+    let Token { id, name, role, hint, created_at } = token;
+    Ok(HttpResponse::Created()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(CreatedView { id, name, role, hint, created_at, token: secret }))
 }
 
 /// Revoke an API token

@@ -3,10 +3,12 @@
 //! `serve` is the gateway; the others are clients of a running one, or work on files. No rule of
 //! the gateway lives here: a command parses flags, calls, and prints.
 
+mod apply;
 mod backup;
 mod check_config;
 mod client;
 mod completions;
+mod gateway;
 mod healthcheck;
 mod man;
 mod openapi;
@@ -52,6 +54,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
+    Apply(apply::Apply),
     Send(Box<send::Send>),
     Token(token::Token),
     Backup(backup::Backup),
@@ -81,6 +84,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => block_on_threads(args.run()),
         Command::CheckConfig(args) => args.run(),
+        Command::Apply(args) => block_on(args.run()),
         Command::Send(args) => block_on(args.run()),
         Command::Token(args) => block_on(args.run()),
         Command::Backup(args) => block_on(args.run()),

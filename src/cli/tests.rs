@@ -75,6 +75,7 @@ fn mistakes_on_the_command_line_are_refused() {
         ("dutygate token", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ("dutygate token create --name a --role king", ErrorKind::InvalidValue),
         ("dutygate backup", ErrorKind::MissingRequiredArgument),
+        ("dutygate apply --dry-run", ErrorKind::MissingRequiredArgument),
         ("dutygate completions tcsh", ErrorKind::InvalidValue),
     ] {
         let error = Cli::try_parse_from(line.split(' ')).unwrap_err();

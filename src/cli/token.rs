@@ -1,18 +1,15 @@
 //! `dutygate token`: API tokens of a running gateway.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::{Client, Method, Response};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
+use reqwest::Method;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    client::{NOT_REACHED, Target},
-    settings_args::ConfigArg,
-    ui::{self, Failure, OrNext as _},
+    gateway::{Api, Body, Gateway, read},
+    ui::{self, Failure},
 };
 
 const EXAMPLES: &str = "\
@@ -22,8 +19,6 @@ Examples:
   dutygate token revoke grafana
 
 Better give the token in DUTYGATE_TOKEN than with --token: others on the machine see flags.";
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Make, list and revoke API tokens of a running gateway
 #[derive(Debug, Args)]
@@ -84,19 +79,6 @@ impl fmt::Display for Role {
     }
 }
 
-/// Which gateway, and who asks.
-#[derive(Debug, Args)]
-struct Gateway {
-    /// The gateway; `unix:/path` is a socket [default: from the setting `listen`]
-    #[arg(long, value_name = "URL", env = "DUTYGATE_URL", hide_env_values = true)]
-    url: Option<Target>,
-    /// API token with the role admin [default: the setting `admin_token`]
-    #[arg(long, value_name = "TOKEN", env = "DUTYGATE_TOKEN", hide_env_values = true)]
-    token: Option<SecretString>,
-    #[command(flatten)]
-    config: ConfigArg,
-}
-
 #[derive(Debug, Deserialize)]
 struct Created {
     id: String,
@@ -146,7 +128,7 @@ impl Token {
 async fn create(api: &Api, name: &str, role: Role) -> Result<(), Failure> {
     let body = json!({"name": name, "role": role.to_string()});
     let made: Created =
-        read(api.call(Method::POST, "/api/v1/tokens", &[], Some(&body)).await?).await?;
+        read(api.call(Method::POST, "/api/v1/tokens", &[], Body::Json(&body)).await?).await?;
     ui::note(format_args!(
         "made {} ({}, id {}); the token is not shown again:",
         made.name, made.role, made.id
@@ -156,8 +138,7 @@ async fn create(api: &Api, name: &str, role: Role) -> Result<(), Failure> {
 }
 
 async fn list(api: &Api) -> Result<(), Failure> {
-    let rows: Vec<_> = api
-        .tokens()
+    let rows: Vec<_> = tokens(api)
         .await?
         .into_iter()
         .map(|it| {
@@ -175,7 +156,7 @@ async fn revoke(api: &Api, wanted: &str) -> Result<(), Failure> {
 
 async fn find_and_delete(api: &Api, wanted: &str) -> Result<Listed, Failure> {
     let (mut found, others): (Vec<_>, Vec<_>) =
-        api.tokens().await?.into_iter().partition(|token| token.id == wanted);
+        tokens(api).await?.into_iter().partition(|token| token.id == wanted);
     // An id is unique; a name that looks like another token's id yields to it.
     if found.is_empty() {
         found.extend(others.into_iter().filter(|token| token.name == wanted));
@@ -189,140 +170,32 @@ async fn find_and_delete(api: &Api, wanted: &str) -> Result<Listed, Failure> {
         let problem = anyhow::anyhow!("{} tokens are called {wanted:?}", ids.len());
         return Err(Failure::new(problem, format!("revoke by id: {}", ids.join(", "))));
     }
-    api.call(Method::DELETE, &format!("/api/v1/tokens/{}", token.id), &[], None).await?;
+    api.call(Method::DELETE, &format!("/api/v1/tokens/{}", token.id), &[], Body::None).await?;
     Ok(token)
 }
 
-struct Api {
-    target: Target,
-    client: Client,
-    token: SecretString,
-}
-
-impl Gateway {
-    /// Settings are read only for what was not given.
-    fn open(self) -> Result<Api, Failure> {
-        let (target, token) = match (self.url, self.token) {
-            (Some(target), Some(token)) => (target, Some(token)),
-            (url, token) => {
-                let settings = self.config.load()?.settings;
-                let target = url.map_or_else(|| Target::of_gateway(&settings), Ok)?;
-                (target, token.or(settings.admin_token))
-            }
-        };
-        let token = token.context("no API token was given").or_next(
-            "set DUTYGATE_TOKEN to a token with the role admin; the first start of the gateway \
-             printed one, and the setting admin_token makes one",
-        )?;
-        Ok(Api { client: target.client(TIMEOUT)?, target, token })
-    }
-}
-
-impl Api {
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, &str)],
-        body: Option<&serde_json::Value>,
-    ) -> Result<Response, Failure> {
-        let mut url = self.target.join(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self.client.request(method, url).bearer_auth(self.token.expose_secret());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| self.target.explain(error))
-            .or_next(NOT_REACHED)?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
-    }
-
-    async fn tokens(&self) -> Result<Vec<Listed>, Failure> {
-        let mut tokens = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![("limit", "500")];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page: Page =
-                read(self.call(Method::GET, "/api/v1/tokens", &query, None).await?).await?;
-            tokens.extend(page.items);
-            match page.next_cursor {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                _ => return Ok(tokens),
-            }
+async fn tokens(api: &Api) -> Result<Vec<Listed>, Failure> {
+    let mut tokens = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "500")];
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page: Page =
+            read(api.call(Method::GET, "/api/v1/tokens", &query, Body::None).await?).await?;
+        tokens.extend(page.items);
+        match page.next_cursor {
+            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+            _ => return Ok(tokens),
         }
     }
-}
-
-async fn read<T: DeserializeOwned>(answer: Response) -> anyhow::Result<T> {
-    let text = answer.text().await.map_err(reqwest::Error::without_url)?;
-    match serde_json::from_str(&text) {
-        Ok(read) => Ok(read),
-        Err(_) => bail!("the answer is not that of a gateway; is the URL right?"),
-    }
-}
-
-/// RFC 9457, as the gateway answers errors.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    title: Option<String>,
-    detail: Option<String>,
-    errors: Vec<FieldError>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct FieldError {
-    field: String,
-    message: String,
-}
-
-async fn refusal(answer: Response) -> Failure {
-    let status = answer.status();
-    let body = answer.text().await.unwrap_or_default();
-    let problem = anyhow::anyhow!("the gateway refused ({status}){}", explained(&body));
-    match status.as_u16() {
-        401 => Failure::new(problem, "is DUTYGATE_TOKEN (or admin_token) a token of this gateway?"),
-        403 => Failure::new(problem, "this needs a token with the role admin"),
-        _ => problem.into(),
-    }
-}
-
-/// The problem in words; nothing if the body is none.
-fn explained(body: &str) -> String {
-    let problem: Problem = serde_json::from_str(body).unwrap_or_default();
-    let said = problem.detail.or(problem.title).map(|text| format!(": {text}")).unwrap_or_default();
-    let fields =
-        problem.errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message));
-    said + &fields.collect::<String>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::test_server::Prepared, *};
 
-    #[test]
-    fn a_problem_is_told_with_its_fields() {
-        let body = r#"{"type":"about:blank","title":"Invalid","status":400,"detail":"the token is not valid",
-            "errors":[{"field":"name","message":"is taken"},{"field":"role","message":"is unknown"}]}"#;
-
-        assert_eq!(
-            explained(body),
-            ": the token is not valid\n  name: is taken\n  role: is unknown"
-        );
-        assert_eq!(explained("<html>"), "");
-        assert_eq!(explained(r#"{"title":"Gone"}"#), ": Gone");
-    }
-
     fn api(server: &Prepared) -> Api {
-        let target: Target = server.url.parse().unwrap();
-        Api { client: target.client(TIMEOUT).unwrap(), target, token: "secret-token".into() }
+        Api::new(server.url.parse().unwrap(), "secret-token".into()).unwrap()
     }
 
     #[tokio::test]
@@ -337,7 +210,7 @@ mod tests {
         let (one, two) = (page("a", r#""c 1""#), page("b", "null"));
         let answers = [("200 OK", one.as_str()), ("200 OK", two.as_str())];
 
-        let (requests, tokens) = tokio::join!(server.answer(&answers), api.tokens());
+        let (requests, tokens) = tokio::join!(server.answer(&answers), tokens(&api));
 
         let names: Vec<_> = tokens.unwrap().into_iter().map(|token| token.name).collect();
         assert_eq!(names, ["a", "b"]);
@@ -370,7 +243,7 @@ mod tests {
         let api = api(&server);
         let answers = [("401 Unauthorized", r#"{"title":"Unauthorized","status":401}"#)];
 
-        let (_, tokens) = tokio::join!(server.answer(&answers), api.tokens());
+        let (_, tokens) = tokio::join!(server.answer(&answers), tokens(&api));
 
         let told = tokens.unwrap_err().to_string();
         assert!(

@@ -228,5 +228,11 @@ fn environment(errors: &mut Vec<ConfigError>) -> Vec<(String, String)> {
     ours
 }
 
+/// The value of a variable that a policy names, for what must not be in the policy itself; `None`
+/// if there is none, or if it is no UTF-8.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
 #[cfg(test)]
 mod tests;

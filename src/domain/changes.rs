@@ -6,13 +6,12 @@ use super::{
     alert::{Alert, Status},
     enrich::EnrichNote,
     event::{
-        Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity, StoredBody,
-        closed_enum,
+        Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity,
+        StoredBody, closed_enum,
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId,
-        ServiceId, TimelineId,
+        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId, ServiceId, TimelineId,
     },
     incident::Incident,
     key::DedupKey,
@@ -162,6 +161,18 @@ pub struct Tally {
     pub storms: u64,
     /// By how much the number of open flapping alerts changes.
     pub flapping: i64,
+}
+
+impl Tally {
+    pub fn add(&mut self, more: &Self) {
+        self.silenced += more.silenced;
+        self.inhibited += more.inhibited;
+        self.muted += more.muted;
+        self.paused += more.paused;
+        self.dropped += more.dropped;
+        self.storms += more.storms;
+        self.flapping += more.flapping;
+    }
 }
 
 /// Everything a batch changes, ready to be written.

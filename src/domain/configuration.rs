@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use super::{
-    id::{AuditId, IntegrationId, ServiceId, TokenId},
+    id::{AuditId, IntegrationId, ReceiverId, RouteId, ServiceId, TokenId},
     key::KeyHash,
-    routing::Token,
+    receiver::Receiver,
+    routing::{Route, Token},
     service::{Integration, Service},
+    silence::Silence,
     time::Timestamp,
 };
 
@@ -35,6 +37,25 @@ pub enum Configuration {
         secret: KeyHash,
     },
     RevokeToken(TokenId),
+    CreateSilence(Silence),
+    /// Replaces the silence of the same id if its stored version is the one before. One that ends
+    /// early is an update too: what is over stays to be read.
+    UpdateSilence(Silence),
+    /// Puts the route before the one that is at `position` now, counted from zero.
+    CreateRoute {
+        route: Route,
+        position: usize,
+    },
+    /// As [`Configuration::UpdateSilence`]; at `position` afterwards.
+    UpdateRoute {
+        route: Route,
+        position: usize,
+    },
+    DeleteRoute(RouteId),
+    CreateReceiver(Receiver),
+    /// As [`Configuration::UpdateSilence`].
+    UpdateReceiver(Receiver),
+    DeleteReceiver(ReceiverId),
 }
 
 /// Who changed what: written in the same transaction as the change.
@@ -45,7 +66,7 @@ pub struct Audit {
     pub actor: String,
     /// The client's address, if the change came over a network.
     pub address: Option<String>,
-    /// `create`, `update`, `delete`, `rotate`, `revoke`.
+    /// `create`, `update`, `delete`, `rotate`, `revoke`, `expire`.
     pub action: &'static str,
     pub object_kind: &'static str,
     pub object_id: uuid::Uuid,

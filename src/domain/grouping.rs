@@ -3,6 +3,8 @@
 //! The first rule whose `match` holds decides. This module says under which hashes an alert may
 //! find an incident and whether one still accepts; the pipeline does the joining.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -11,21 +13,39 @@ use super::{
     id::RuleId,
     incident::Incident,
     matcher::{Field, Fields, Match},
+    read::{FieldError, Place},
     rules::rule,
     time::{Span, Timestamp},
 };
 
 rule! { GroupingRule }
 
-/// Longest window, and default of `max_span`.
-const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
+/// Shortest and longest window, and default of `max_span`.
+const SPAN: RangeInclusive<Span> = Span::from_secs(1)..=Span::from_secs(30 * 86_400);
 const MAX_SPAN_DEFAULT: Span = Span::from_secs(86_400);
 /// Most alerts that one incident takes unless the rule says otherwise.
 pub const MAX_ALERTS_DEFAULT: u32 = 5000;
 const MAX_ALERTS_LIMIT: u32 = 100_000;
-/// Most rules of one service, and most fields of one rule.
-pub const RULES_MAX: usize = 200;
+/// Most fields of one rule.
 const FIELDS_MAX: usize = 10;
+/// How much alike texts must be unless the rule says otherwise, and what is entirely so; in
+/// ten-thousandths.
+pub const THRESHOLD_DEFAULT: u32 = 8500;
+const THRESHOLD_MAX: u32 = 10_000;
+
+const KEYS: [&str; 11] = [
+    "match",
+    "by",
+    "aggregate",
+    "window",
+    "window_type",
+    "max_span",
+    "strict",
+    "max_alerts",
+    "reopen_within",
+    "fields",
+    "threshold",
+];
 
 closed_enum! {
     /// From where a window is counted.
@@ -179,6 +199,14 @@ impl GroupingRule {
         object.insert("max_span".into(), self.max_span.to_string().into());
         object.insert("strict".into(), self.strict.into());
         object.insert("max_alerts".into(), self.max_alerts.into());
+        if let Some(span) = self.reopen_within {
+            object.insert("reopen_within".into(), span.to_string().into());
+        }
+        if let By::Similarity { fields, threshold } = &self.by {
+            let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+            object.insert("fields".into(), json!(fields));
+            object.insert("threshold".into(), threshold_to_json(*threshold));
+        }
         Value::Object(object)
     }
 
@@ -187,15 +215,11 @@ impl GroupingRule {
         value: &Value,
         id: RuleId,
         path: &str,
-        errors: &mut Vec<(String, String)>,
+        errors: &mut Vec<FieldError>,
     ) -> Option<Self> {
-        const KEYS: &str =
-            "match, by, aggregate, window, window_type, max_span, strict or max_alerts";
-        let before = errors.len();
-        let Value::Object(object) = value else {
-            errors.push((path.to_owned(), "must be an object".to_owned()));
-            return None;
-        };
+        let mut place = Place::new(path, errors);
+        let before = place.mistakes();
+        let object = place.object(value)?;
         let mut rule = Self {
             id,
             matches: Match::default(),
@@ -208,96 +232,109 @@ impl GroupingRule {
             max_alerts: MAX_ALERTS_DEFAULT,
             reopen_within: None,
         };
+        let mut window = Some(Span::ZERO);
+        let (mut fields, mut threshold) = (vec![Field::Summary], THRESHOLD_DEFAULT);
         for (key, value) in object {
-            let mut wrong = |what: String| errors.push((format!("{path}.{key}"), what));
+            let mut place = place.member(key);
             match key.as_str() {
-                "match" => match Match::from_json(value) {
-                    Ok(matches) => rule.matches = matches,
-                    Err(list) => {
-                        for (place, error) in list {
-                            errors.push((format!("{path}.match{place}"), error.to_string()));
-                        }
-                    }
-                },
-                "by" => match by_from_json(value) {
-                    Ok(by) => rule.by = by,
-                    Err(list) => {
-                        for (place, error) in list {
-                            errors.push((format!("{path}.by{place}"), error));
-                        }
-                    }
-                },
-                "aggregate" => match value.as_str().and_then(Aggregate::parse) {
-                    Some(aggregate) => rule.aggregate = aggregate,
-                    None => wrong("must be \"all\" or \"any\"".to_owned()),
-                },
-                "window" => match window_from_json(value) {
-                    Some(window) => rule.window = window,
-                    None => {
-                        wrong("must be 0 (while open) or a duration from 1s to 30d".to_owned());
-                    }
-                },
-                "window_type" => match value.as_str().and_then(WindowType::parse) {
-                    Some(window_type) => rule.window_type = window_type,
-                    None => wrong("must be \"tumbling\" or \"sliding\"".to_owned()),
-                },
-                "max_span" => match span_from_json(value) {
-                    Some(span) => rule.max_span = span,
-                    None => wrong("must be a duration from 1s to 30d".to_owned()),
-                },
-                "strict" => match value.as_bool() {
-                    Some(strict) => rule.strict = strict,
-                    None => wrong("must be true or false".to_owned()),
-                },
-                "max_alerts" => match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
-                    Some(n) if (1..=MAX_ALERTS_LIMIT).contains(&n) => rule.max_alerts = n,
-                    _ => wrong(format!("must be a number from 1 to {MAX_ALERTS_LIMIT}")),
-                },
-                _ => wrong(format!("is unknown; must be one of {KEYS}")),
-            }
-        }
-        if !object.contains_key("by") {
-            errors
-                .push((format!("{path}.by"), "is required: a list of fields, or \"time\"".into()));
-        }
-        if rule.by == By::Time && rule.window == Span::ZERO {
-            let what = "is required for by: time, else everything would be one incident";
-            errors.push((format!("{path}.window"), what.into()));
-        }
-        (errors.len() == before).then_some(rule)
-    }
-}
-
-fn by_from_json(value: &Value) -> Result<By, Vec<(String, String)>> {
-    let wrong = || vec![(String::new(), "must be a list of fields, or \"time\"".to_owned())];
-    match value {
-        Value::String(text) if text == "time" => Ok(By::Time),
-        Value::Array(items) if (1..=FIELDS_MAX).contains(&items.len()) => {
-            let mut fields = Vec::new();
-            let mut errors = Vec::new();
-            for (i, item) in items.iter().enumerate() {
-                match item.as_str().map(Field::parse) {
-                    Some(Ok(field)) => fields.push(field),
-                    Some(Err(error)) => errors.push((format!("[{i}]"), error.to_string())),
-                    None => errors.push((format!("[{i}]"), "must be the name of a field".into())),
+                "match" => place.take(&mut rule.matches, |p| p.matches(value)),
+                "by" => place.take(&mut rule.by, |p| by_from_json(p, value)),
+                "aggregate" => place.take(&mut rule.aggregate, |p| {
+                    p.named(value, Aggregate::ALL, Aggregate::as_str)
+                }),
+                "window" => window = window_from_json(&mut place, value),
+                "window_type" => place.take(&mut rule.window_type, |p| {
+                    p.named(value, WindowType::ALL, WindowType::as_str)
+                }),
+                "max_span" => place.take(&mut rule.max_span, |p| p.span(value, SPAN)),
+                "strict" => place.take(&mut rule.strict, |p| p.flag(value)),
+                "max_alerts" => {
+                    place.take(&mut rule.max_alerts, |p| p.number(value, 1..=MAX_ALERTS_LIMIT));
                 }
+                "reopen_within" if value.is_null() => {}
+                "reopen_within" => rule.reopen_within = place.span(value, SPAN),
+                "fields" => place.take(&mut fields, |p| p.fields(value, FIELDS_MAX)),
+                "threshold" => place.take(&mut threshold, |p| threshold_from_json(p, value)),
+                _ => place.unknown(&KEYS),
             }
-            if errors.is_empty() { Ok(By::Fields(fields)) } else { Err(errors) }
         }
-        _ => Err(wrong()),
+        place.needs(object, "by", "is required: a list of fields, \"time\" or \"similarity\"");
+        rule.window = window.unwrap_or_default();
+        if rule.by == By::Time && window == Some(Span::ZERO) {
+            let what = "is required for by: time, else everything would be one incident";
+            place.member("window").wrong(what);
+        }
+        if let By::Similarity { .. } = rule.by {
+            rule.by = By::Similarity { fields, threshold };
+        } else {
+            for key in ["fields", "threshold"].iter().filter(|key| object.contains_key(**key)) {
+                place.member(key).wrong("is for by: similarity only");
+            }
+        }
+        (place.mistakes() == before).then_some(rule)
+    }
+
+    /// Says what can be read and cannot be meant: windows that end before they could be of use.
+    pub(super) fn check(&self, path: &str, errors: &mut Vec<FieldError>) {
+        if self.window_type == WindowType::Sliding && self.max_span < self.window {
+            let (most, window) = (self.max_span, self.window);
+            let what =
+                format!("must be at least as long as the sliding window of {window}, is {most}");
+            errors.push((format!("{path}.max_span"), what));
+        }
     }
 }
 
-fn span_from_json(value: &Value) -> Option<Span> {
-    let span = Span::parse(value.as_str()?).ok()?;
-    (Span::from_secs(1)..=WINDOW_MAX).contains(&span).then_some(span)
+fn by_from_json(place: &mut Place<'_>, value: &Value) -> Option<By> {
+    match value {
+        Value::String(text) if text == "time" => Some(By::Time),
+        Value::String(text) if text == "similarity" => {
+            Some(By::Similarity { fields: Vec::new(), threshold: THRESHOLD_DEFAULT })
+        }
+        Value::Array(_) => place.fields(value, FIELDS_MAX).map(By::Fields),
+        _ => {
+            place.wrong("must be a list of fields, \"time\" or \"similarity\"");
+            None
+        }
+    }
 }
 
-fn window_from_json(value: &Value) -> Option<Span> {
+fn window_from_json(place: &mut Place<'_>, value: &Value) -> Option<Span> {
     if value.as_u64() == Some(0) || value.as_str() == Some("0s") {
         return Some(Span::ZERO);
     }
-    span_from_json(value)
+    let span = value.as_str().and_then(|text| Span::parse(text).ok());
+    let span = span.filter(|span| SPAN.contains(span));
+    if span.is_none() {
+        place.wrong("must be 0 (while open) or a duration from 1s to 30d");
+    }
+    span
+}
+
+/// Reads a share of one with up to four decimals as ten-thousandths. By its digits: what is
+/// written as 0.85 shall be 8500 and nothing near it.
+fn threshold_from_json(place: &mut Place<'_>, value: &Value) -> Option<u32> {
+    let ten_thousandths = |text: &str| -> Option<u32> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+        let is_decimal = decimals.len() <= 4 && decimals.bytes().all(|b| b.is_ascii_digit());
+        let whole = whole.parse::<u32>().ok().filter(|whole| *whole <= 1 && is_decimal)?;
+        Some(whole * THRESHOLD_MAX + format!("{decimals:0<4}").parse::<u32>().ok()?)
+    };
+    let found = match value {
+        Value::Number(number) => ten_thousandths(&number.to_string()),
+        _ => None,
+    };
+    let found = found.filter(|threshold| *threshold <= THRESHOLD_MAX);
+    if found.is_none() {
+        place.wrong("must be a number from 0 to 1 with at most four decimals, such as 0.85");
+    }
+    found
+}
+
+/// The way back: 8500 is 0.85.
+fn threshold_to_json(threshold: u32) -> Value {
+    let text = format!("{}.{:04}", threshold / THRESHOLD_MAX, threshold % THRESHOLD_MAX);
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -334,6 +371,55 @@ mod tests {
         });
 
         assert_eq!(rule(&value).to_json(), value);
+    }
+
+    #[test]
+    fn similarity_has_a_threshold_in_ten_thousandths() {
+        let read = |threshold: &str| {
+            let text = format!(r#"{{"by": "similarity", "threshold": {threshold}}}"#);
+            let value = serde_json::from_str(&text).unwrap();
+            let mut errors = Vec::new();
+            let rule = GroupingRule::from_json(&value, rule_id(1), "g", &mut errors)?;
+            let By::Similarity { threshold, .. } = rule.by else { panic!("{rule:?}") };
+            Some((threshold, rule.to_json()["threshold"].to_string()))
+        };
+
+        assert_eq!(read("0.85"), Some((8500, "0.85".into())));
+        assert_eq!(read("0.0001"), Some((1, "0.0001".into())));
+        assert_eq!(read("1"), Some((10_000, "1.0".into())));
+        assert_eq!(read("0"), Some((0, "0.0".into())));
+        for wrong in ["1.0001", "2", "-0.5", "0.12345", "\"0.5\"", "1e-5"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn similarity_gives_the_texts_of_its_fields_to_compare() {
+        let by_default = rule(&json!({"by": "similarity"}));
+        let by_two = rule(&json!({"by": "similarity", "fields": ["summary", "source"]}));
+        let fields = Values(vec![("summary", "disk full"), ("source", "db1")]);
+
+        let choice = by_two.choice(&fields);
+
+        assert_eq!(by_default.to_json()["fields"], json!(["summary"]));
+        assert_eq!(choice.texts, ["disk full", "db1"]);
+        assert!(choice.hashes.is_empty());
+        assert!(rule(&json!({"by": ["class"]})).choice(&fields).texts.is_empty());
+    }
+
+    #[test]
+    fn an_impossible_window_is_said() {
+        let checked = |value: Value| {
+            let mut errors = Vec::new();
+            rule(&value).check("grouping[0]", &mut errors);
+            errors.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+
+        let sliding = json!({"by": ["class"], "window": "2d", "window_type": "sliding"});
+        let tumbling = json!({"by": ["class"], "window": "2d"});
+
+        assert_eq!(checked(sliding), ["grouping[0].max_span"]);
+        assert_eq!(checked(tumbling), [""; 0]);
     }
 
     #[test]

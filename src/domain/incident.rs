@@ -247,13 +247,7 @@ impl Incident {
     /// One of its open alerts went from one severity to another; `wakes` as for
     /// [`Incident::add`]: an acknowledged alert that gets worse does not wake anybody, which is
     /// PagerDuty's way.
-    pub fn change(
-        &mut self,
-        from: Severity,
-        to: Severity,
-        wakes: bool,
-        now: Timestamp,
-    ) -> Effect {
+    pub fn change(&mut self, from: Severity, to: Severity, wakes: bool, now: Timestamp) -> Effect {
         if from == to {
             return Effect::Unchanged;
         }

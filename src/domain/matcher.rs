@@ -315,6 +315,16 @@ impl Match {
         if errors.is_empty() { Ok(Self(lists)) } else { Err(errors) }
     }
 
+    /// What holds for everything.
+    pub const fn everything() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether a matcher looks into `custom_details`, which are worth reading for that alone.
+    pub fn looks_at_details(&self) -> bool {
+        self.0.iter().flatten().any(|matcher| matches!(matcher.field, Field::Details(_)))
+    }
+
     /// The lists, of which one has to hold entirely; none: everything matches.
     pub(super) fn lists(&self) -> &[Vec<Matcher>] {
         &self.0

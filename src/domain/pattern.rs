@@ -140,7 +140,8 @@ fn everything_from(hir: &Hir) -> Option<u32> {
     }
 }
 
-fn last_line(text: &str) -> String {
+/// What an error of a regular expression says, without the picture above it.
+pub(super) fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
 }
 

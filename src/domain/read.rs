@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{
     matcher::{Field, Match},
+    rules::RULES_MAX,
     suggest,
-    time::Span,
+    time::{Span, Timestamp},
 };
 
 /// A mistake in what was given, with its path: `grouping[0].window`.
@@ -35,6 +36,33 @@ impl<'p> Place<'p> {
     /// The place of the item `at` of a list.
     pub(crate) fn item(&mut self, at: usize) -> Place<'_> {
         Place { path: format!("{}[{at}]", self.path), errors: self.errors }
+    }
+
+    /// Says which of `keys` are missing.
+    pub(crate) fn required(&mut self, object: &Map<String, Value>, keys: &[&str]) {
+        for key in keys {
+            self.needs(object, key, "is required");
+        }
+    }
+
+    /// Says `what` if `key` is missing. Not if it is only misspelt, which is said already.
+    pub(crate) fn needs(&mut self, object: &Map<String, Value>, key: &str, what: &str) {
+        let mut keys = object.keys();
+        if !keys.any(|given| suggest::nearest(given, std::iter::once(key)).is_some()) {
+            self.member(key).wrong(what);
+        }
+    }
+
+    /// Hands path and list of mistakes to a function that takes them apart.
+    pub(crate) fn with<T>(&mut self, read: impl FnOnce(&str, &mut Vec<FieldError>) -> T) -> T {
+        read(&self.path, self.errors)
+    }
+
+    /// Puts what `read` finds into `target`, which keeps its value if that is a mistake.
+    pub(crate) fn take<T>(&mut self, target: &mut T, read: impl FnOnce(&mut Self) -> Option<T>) {
+        if let Some(value) = read(self) {
+            *target = value;
+        }
     }
 
     /// Says what is wrong here.
@@ -87,9 +115,17 @@ impl<'p> Place<'p> {
     }
 
     pub(crate) fn span(&mut self, value: &Value, range: RangeInclusive<Span>) -> Option<Span> {
-        let span = value.as_str().and_then(|text| Span::parse(text).ok());
+        let span = match value {
+            Value::Number(number) if number.as_u64() == Some(0) => Some(Span::ZERO),
+            _ => value.as_str().and_then(|text| Span::parse(text).ok()),
+        };
         let what = format!("must be a duration from {} to {}", range.start(), range.end());
         self.said(span.filter(|span| range.contains(span)), what)
+    }
+
+    pub(crate) fn time(&mut self, value: &Value) -> Option<Timestamp> {
+        let at = value.as_str().and_then(Timestamp::parse_rfc3339);
+        self.said(at, "must be a time such as \"2026-11-20T10:11:12Z\"")
     }
 
     /// One of the names of a closed list.
@@ -135,6 +171,16 @@ impl<'p> Place<'p> {
         let fields = items.iter().enumerate().filter_map(|(i, item)| self.item(i).field(item));
         let fields = fields.collect();
         (self.mistakes() == before).then_some(fields)
+    }
+
+    /// A list of rules, each read by `read` with its path.
+    pub(crate) fn rules<T>(
+        &mut self,
+        value: &Value,
+        mut read: impl FnMut(&Value, &str, &mut Vec<FieldError>) -> Option<T>,
+    ) -> Vec<T> {
+        let rules = self.list(value, RULES_MAX).into_iter().flatten().enumerate();
+        rules.filter_map(|(i, rule)| self.item(i).with(|path, e| read(rule, path, e))).collect()
     }
 
     fn said<T>(&mut self, found: Option<T>, what: impl Into<String>) -> Option<T> {

@@ -1,8 +1,20 @@
 //! Receivers: whom incidents are handed on to.
+//!
+//! Their settings are kept as JSON, checked here once, and read by the notifier of their kind. No
+//! secret is in them: `…_env` and `…_file` say where the process finds it.
+
+mod settings;
 
 use serde_json::{Map, Value};
 
-use super::{event::closed_enum, id::ReceiverId, read::FieldError, time::Timestamp};
+pub use self::settings::private_address;
+use super::{
+    event::closed_enum,
+    id::ReceiverId,
+    read::{FieldError, Place},
+    service::NAME_MAX_CHARS,
+    time::Timestamp,
+};
 
 closed_enum! {
     /// What a receiver speaks.
@@ -17,24 +29,71 @@ pub struct Receiver {
     pub kind: ReceiverKind,
     /// Validated; in place of a secret the name of the variable or file that holds it.
     pub settings: Map<String, Value>,
+    /// Made by a policy file.
     pub managed: bool,
     pub version: i64,
     pub created_at: Timestamp,
 }
 
+/// What a policy file or a request says of a receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiverSpec {
+    pub name: String,
+    pub kind: ReceiverKind,
+    pub settings: Map<String, Value>,
+}
+
+impl ReceiverSpec {
+    /// Reads `{"name", "kind", …}`, the rest being the settings of that kind.
+    pub fn from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Self> {
+        let mut place = Place::new(path, errors);
+        let before = place.mistakes();
+        let object = place.object(value)?;
+        place.required(object, &["name", "kind"]);
+        let name = object.get("name").and_then(|v| place.member("name").text(v, NAME_MAX_CHARS));
+        let kind = object.get("kind").and_then(|value| {
+            place.member("kind").named(value, ReceiverKind::ALL, ReceiverKind::as_str)
+        })?;
+        let mut settings = object.clone();
+        settings.retain(|key, _| key != "name" && key != "kind");
+        place.with(|path, errors| Receiver::check_settings(kind, &settings, path, errors));
+        if name.is_some() && name.as_deref() == settings.get("fallback").and_then(Value::as_str) {
+            place.member("fallback").wrong("must be another receiver");
+        }
+        let name = name?;
+        (place.mistakes() == before).then_some(Self { name, kind, settings })
+    }
+
+    pub fn to_json(&self) -> Map<String, Value> {
+        shown(&self.name, self.kind, &self.settings)
+    }
+}
+
 impl Receiver {
     /// Checks the settings of a receiver of this kind: all members but `name` and `kind`.
-    pub fn settings_from_json(
-        _kind: ReceiverKind,
+    pub fn check_settings(
+        kind: ReceiverKind,
         object: &Map<String, Value>,
-        _path: &str,
-        _errors: &mut Vec<FieldError>,
-    ) -> Map<String, Value> {
-        object.clone()
+        path: &str,
+        errors: &mut Vec<FieldError>,
+    ) {
+        settings::check(kind, object, &mut Place::new(path, errors));
     }
 
     /// The receiver that notifications go to when this one cannot be reached.
     pub fn fallback(&self) -> Option<&str> {
         self.settings.get("fallback")?.as_str()
     }
+
+    /// The form of the policy file: name, kind and settings.
+    pub fn to_json(&self) -> Map<String, Value> {
+        shown(&self.name, self.kind, &self.settings)
+    }
+}
+
+fn shown(name: &str, kind: ReceiverKind, settings: &Map<String, Value>) -> Map<String, Value> {
+    let mut object = settings.clone();
+    object.insert("name".into(), name.into());
+    object.insert("kind".into(), kind.as_str().into());
+    object
 }

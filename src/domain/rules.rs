@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::id::RuleId;
 
+/// Most rules of one kind that a service has.
+pub const RULES_MAX: usize = 200;
+
 /// A rule with an id of its own.
 pub trait Rule {
     fn id(&self) -> RuleId;

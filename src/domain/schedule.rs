@@ -64,9 +64,7 @@ impl Schedule {
             }
         }
         for key in ["from", "to"] {
-            if !object.contains_key(key) {
-                place.member(key).wrong("is required: a time of day such as \"23:00\"");
-            }
+            place.needs(object, key, "is required: a time of day such as \"23:00\"");
         }
         if place.mistakes() > before {
             return None;

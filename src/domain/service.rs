@@ -1,18 +1,19 @@
 //! What a team sets up: services, and the integrations that events come in by.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use super::read::FieldError;
 use super::{
     enrich::EnrichRule,
     event::closed_enum,
-    grouping::{GroupingRule, RULES_MAX},
+    grouping::GroupingRule,
     id::{IntegrationId, RuleId, ServiceId},
-    inhibition::InhibitionRule,
+    inhibition::{self, InhibitionRule},
     matcher::Match,
     notify_rule::NotifyRule,
-    rules::pair_ids,
-    settings::{AutoPause, Flapping},
+    read::Place,
+    rules::{Rule, pair_ids},
+    settings::{AutoPause, Flapping, storm_from_json},
     time::{Span, Timestamp},
 };
 
@@ -113,8 +114,7 @@ impl ServicePolicy {
         "notify",
     ];
 
-    /// Reads one member of a service's JSON object. `rule_id` gives ids to rules without one; a
-    /// stored rule carries its own as `"id"`.
+    /// Reads one member of a service's JSON object. `rule_id` gives ids to rules.
     pub fn read_member(
         &mut self,
         name: &str,
@@ -122,29 +122,59 @@ impl ServicePolicy {
         rule_id: &mut dyn FnMut() -> RuleId,
         errors: &mut Vec<FieldError>,
     ) {
+        self.read_stored_member(name, value, rule_id, errors);
+        match name {
+            "grouping" => {
+                for (i, rule) in self.grouping.iter().enumerate() {
+                    rule.check(&format!("grouping[{i}]"), errors);
+                }
+            }
+            "inhibition" => inhibition::check(&self.inhibition, name, errors),
+            _ => {}
+        }
+    }
+
+    /// The same without what is only refused when it is new: what was accepted once stays.
+    fn read_stored_member(
+        &mut self,
+        name: &str,
+        value: &Value,
+        rule_id: &mut dyn FnMut() -> RuleId,
+        errors: &mut Vec<FieldError>,
+    ) {
+        let mut place = Place::new(name, errors);
         match (name, value) {
             (_, Value::Null) => {}
-            ("grouping", Value::Array(rules)) if rules.len() <= RULES_MAX => {
-                for (i, rule) in rules.iter().enumerate() {
-                    let path = format!("grouping[{i}]");
-                    self.grouping.extend(GroupingRule::from_json(rule, rule_id(), &path, errors));
-                }
-            }
+            ("enrich", _) => self.enrich = place.rules(value, EnrichRule::from_json),
+            ("drop", _) => self.drop = place.rules(value, drop_from_json),
             ("grouping", _) => {
-                errors.push((name.into(), format!("must be a list of at most {RULES_MAX} rules")));
+                self.grouping = place.rules(value, |rule, path, e| {
+                    GroupingRule::from_json(rule, rule_id(), path, e)
+                });
             }
-            ("auto_resolve", value) => {
-                self.timers.auto_resolve = auto_resolve_from_json(value, errors);
+            ("storm", _) => {
+                self.storm = storm_from_json(value, name, errors).unwrap_or_default();
             }
-            ("acknowledgement_timeout", value) => {
-                match value.as_str().and_then(|text| Span::parse(text).ok()) {
-                    Some(span) if span >= Span::from_secs(1) => {
-                        self.timers.acknowledgement_timeout = Some(span);
-                    }
-                    _ => errors.push((name.into(), "must be a duration of at least 1s".into())),
-                }
+            ("flapping", _) => {
+                self.flapping = Flapping::from_json(value, name, errors).unwrap_or_default();
             }
-            _ => errors.push((name.into(), "is unknown".into())),
+            ("inhibition", _) => {
+                self.inhibition = place.rules(value, |rule, path, e| {
+                    InhibitionRule::from_json(rule, rule_id(), path, e)
+                });
+            }
+            ("auto_pause", _) => self.auto_pause = AutoPause::from_json(value, name, errors),
+            ("auto_resolve", _) => {
+                self.timers.auto_resolve = auto_resolve_from_json(&mut place, value);
+            }
+            ("acknowledgement_timeout", _) => {
+                self.timers.acknowledgement_timeout = timer_from_json(&mut place, value);
+            }
+            ("notify", _) => {
+                self.notify = place
+                    .rules(value, |rule, path, e| NotifyRule::from_json(rule, rule_id(), path, e));
+            }
+            _ => place.unknown(&Self::MEMBERS),
         }
     }
 
@@ -155,48 +185,59 @@ impl ServicePolicy {
         pair_ids(&old.notify, &mut self.notify, &mut fresh);
     }
 
+    /// The ids of all rules that have one.
+    pub fn rule_ids(&self) -> impl Iterator<Item = RuleId> {
+        let grouping = self.grouping.iter().map(|rule| rule.id);
+        let inhibition = self.inhibition.iter().map(|rule| rule.id);
+        grouping.chain(inhibition).chain(self.notify.iter().map(|rule| rule.id))
+    }
+
     /// The members as the API shows them.
     pub fn to_json(&self) -> Map<String, Value> {
-        let mut object = Map::new();
-        let rules = self.grouping.iter().map(GroupingRule::to_json).collect();
-        object.insert("grouping".into(), Value::Array(rules));
-        object.insert(
-            "auto_resolve".into(),
-            self.timers.auto_resolve.map_or(
-                Value::Null,
-                |auto| serde_json::json!({"after": auto.after, "from": auto.from}),
-            ),
-        );
-        object.insert(
-            "acknowledgement_timeout".into(),
-            self.timers.acknowledgement_timeout.map_or(Value::Null, |span| span.to_string().into()),
-        );
-        object
+        let Self { enrich, drop, grouping, storm, inhibition, notify, timers, .. } = self;
+        let drop = drop.iter().map(|matches| json!({"match": matches.to_json()}));
+        let auto_resolve = timers
+            .auto_resolve
+            .map(|AutoResolve { after, from }| json!({"after": after, "from": from}));
+        let members = [
+            ("enrich", enrich.iter().map(EnrichRule::to_json).collect()),
+            ("drop", drop.collect()),
+            ("grouping", grouping.iter().map(GroupingRule::to_json).collect()),
+            ("storm", json!(storm)),
+            ("flapping", self.flapping.to_json()),
+            ("inhibition", inhibition.iter().map(InhibitionRule::to_json).collect()),
+            ("auto_pause", self.auto_pause.map_or(Value::Null, |pause| pause.to_json())),
+            ("auto_resolve", json!(auto_resolve)),
+            ("acknowledgement_timeout", json!(timers.acknowledgement_timeout)),
+            ("notify", notify.iter().map(NotifyRule::to_json).collect()),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// The form kept in the database: the API's, with the ids of the rules beside it.
     pub fn to_stored(&self) -> String {
         let mut object = self.to_json();
-        let ids = self.grouping.iter().map(|rule| rule.id.to_string().into()).collect();
-        object.insert("rule_ids".into(), Value::Array(ids));
+        object.insert("rule_ids".into(), ids_of(&self.grouping));
+        object.insert("inhibition_ids".into(), ids_of(&self.inhibition));
+        object.insert("notify_ids".into(), ids_of(&self.notify));
         Value::Object(object).to_string()
     }
 
     /// Reads what [`ServicePolicy::to_stored`] wrote. `Err` says what is damaged.
     pub fn from_stored(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let mut ids = value["rule_ids"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|id| RuleId::parse(id.as_str()?))
-            .collect::<Vec<_>>()
-            .into_iter();
-        let mut next = || ids.next().unwrap_or_else(|| RuleId::new(Timestamp::default(), 0, 0));
         let mut policy = Self::default();
         let mut errors = Vec::new();
         for name in Self::MEMBERS {
-            policy.read_member(name, &value[name], &mut next, &mut errors);
+            let ids = match name {
+                "inhibition" => "inhibition_ids",
+                "notify" => "notify_ids",
+                _ => "rule_ids",
+            };
+            let stored = value[ids].as_array().into_iter().flatten();
+            let mut ids = stored.filter_map(|id| RuleId::parse(id.as_str()?));
+            let mut next = || ids.next().unwrap_or_else(|| RuleId::new(Timestamp::default(), 0, 0));
+            policy.read_stored_member(name, &value[name], &mut next, &mut errors);
         }
         match errors.first() {
             None => Ok(policy),
@@ -205,31 +246,56 @@ impl ServicePolicy {
     }
 }
 
-fn auto_resolve_from_json(value: &Value, errors: &mut Vec<FieldError>) -> Option<AutoResolve> {
+fn ids_of(rules: &[impl Rule]) -> Value {
+    rules.iter().map(|rule| Value::from(rule.id().to_string())).collect()
+}
+
+fn drop_from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Match> {
+    let mut place = Place::new(path, errors);
+    let object = place.object(value)?;
+    let mut matches = None;
+    for (key, value) in object {
+        let mut place = place.member(key);
+        match key.as_str() {
+            "match" => matches = place.matches(value),
+            _ => place.unknown(&["match"]),
+        }
+    }
+    place.needs(object, "match", "is required: a list of matchers");
+    if object.get("match").is_some_and(|list| *list == json!([])) {
+        place.member("match").wrong("must have a matcher: without one everything is dropped");
+    }
+    matches
+}
+
+fn timer_from_json(place: &mut Place<'_>, value: &Value) -> Option<Span> {
+    let span = value.as_str().and_then(|text| Span::parse(text).ok());
+    let span = span.filter(|span| *span >= Span::from_secs(1));
+    if span.is_none() {
+        place.wrong("must be a duration of at least 1s");
+    }
+    span
+}
+
+fn auto_resolve_from_json(place: &mut Place<'_>, value: &Value) -> Option<AutoResolve> {
     let Value::Object(object) = value else {
-        let what = "must be an object such as {\"after\": \"24h\", \"from\": \"last_event\"}";
-        errors.push(("auto_resolve".into(), what.into()));
+        place.wrong("must be an object such as {\"after\": \"24h\", \"from\": \"last_event\"}");
         return None;
     };
-    let before = errors.len();
+    let before = place.mistakes();
     let mut after = None;
     let mut from = AutoResolveFrom::LastEvent;
     for (key, value) in object {
-        let path = format!("auto_resolve.{key}");
+        let mut place = place.member(key);
         match key.as_str() {
-            "after" => match value.as_str().and_then(|text| Span::parse(text).ok()) {
-                Some(span) if span >= Span::from_secs(1) => after = Some(span),
-                _ => errors.push((path, "must be a duration of at least 1s".into())),
-            },
-            "from" => match value.as_str().and_then(AutoResolveFrom::parse) {
-                Some(named) => from = named,
-                None => errors.push((path, "must be \"first_event\" or \"last_event\"".into())),
-            },
-            _ => errors.push((path, "is unknown; must be after or from".into())),
+            "after" => after = timer_from_json(&mut place, value),
+            "from" => place
+                .take(&mut from, |p| p.named(value, AutoResolveFrom::ALL, AutoResolveFrom::as_str)),
+            _ => place.unknown(&["after", "from"]),
         }
     }
-    if after.is_none() && errors.len() == before {
-        errors.push(("auto_resolve.after".into(), "is required".into()));
+    if place.mistakes() == before {
+        place.required(object, &["after"]);
     }
     Some(AutoResolve { after: after?, from })
 }
@@ -264,46 +330,4 @@ pub struct Integration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_is_stored_with_the_ids_of_its_rules() {
-        let mut policy = ServicePolicy::default();
-        let mut seq = 40;
-        let mut fresh = || {
-            seq += 1;
-            RuleId::new(Timestamp::default(), seq, 0)
-        };
-        let mut errors = Vec::new();
-        let given = serde_json::json!({
-            "grouping": [{"by": ["class"]}, {"by": ["source"], "window": "5m"}],
-            "auto_resolve": {"after": "24h"}, "acknowledgement_timeout": "30m"
-        });
-        for (name, value) in given.as_object().unwrap() {
-            policy.read_member(name, value, &mut fresh, &mut errors);
-        }
-        assert_eq!(errors, []);
-
-        let read = ServicePolicy::from_stored(&policy.to_stored()).unwrap();
-
-        let ids: Vec<_> = read.grouping.iter().map(|rule| rule.id.seq()).collect();
-        assert_eq!(ids, [41, 42]);
-        assert_eq!(read.timers, policy.timers);
-        assert_eq!(read.to_json(), policy.to_json());
-    }
-
-    #[test]
-    fn every_mistake_in_a_timer_is_reported() {
-        let mut policy = ServicePolicy::default();
-        let mut errors = Vec::new();
-        let mut no_rules = || unreachable!("no rule is given");
-        let auto = serde_json::json!({"after": "0s", "form": "x"});
-        policy.read_member("auto_resolve", &auto, &mut no_rules, &mut errors);
-        policy.read_member("acknowledgement_timeout", &5.into(), &mut no_rules, &mut errors);
-
-        let paths: Vec<_> = errors.iter().map(|(path, _)| path.as_str()).collect();
-
-        assert_eq!(paths, ["auto_resolve.after", "auto_resolve.form", "acknowledgement_timeout"]);
-    }
-}
+mod tests;

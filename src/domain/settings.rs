@@ -2,7 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::{event::closed_enum, read::FieldError, time::Span};
+use super::{
+    event::closed_enum,
+    read::{FieldError, Place},
+    time::Span,
+};
+
+const DAY: Span = Span::from_secs(86_400);
+/// Longest time that changes are remembered for.
+const WITHIN_MAX: Span = DAY;
+const MUTE_MAX: Span = Span::from_secs(7 * 86_400);
+const PAUSE_MAX: Span = DAY;
+/// Most thresholds of a storm.
+const THRESHOLDS_MAX: usize = 10;
 
 closed_enum! {
     /// What happens to a key that flaps.
@@ -46,19 +58,35 @@ pub struct AutoPause {
 
 impl Flapping {
     /// Nothing is watched.
-    pub const OFF: Self = Self {
-        max_changes: 4,
-        within: Span::ZERO,
-        mute: Span::ZERO,
-        mode: FlappingMode::Off,
-    };
+    pub const OFF: Self =
+        Self { max_changes: 4, within: Span::ZERO, mute: Span::ZERO, mode: FlappingMode::Off };
 
-    pub fn from_json(_value: &Value, _path: &str, _errors: &mut Vec<FieldError>) -> Option<Self> {
-        None
+    /// Reads `{"max_changes": 4, "within": "60m", "mute": "120m", "mode": "mark"}`; what is left
+    /// out is as shown.
+    pub fn from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Self> {
+        const KEYS: [&str; 4] = ["max_changes", "within", "mute", "mode"];
+        let second = Span::from_secs(1);
+        let mut place = Place::new(path, errors);
+        let before = place.mistakes();
+        let mut read = Self::default();
+        for (key, value) in place.object(value)? {
+            let mut place = place.member(key);
+            match key.as_str() {
+                "max_changes" => place.take(&mut read.max_changes, |p| p.number(value, 2..=50)),
+                "within" => place.take(&mut read.within, |p| p.span(value, second..=WITHIN_MAX)),
+                "mute" => place.take(&mut read.mute, |p| p.span(value, second..=MUTE_MAX)),
+                "mode" => place.take(&mut read.mode, |p| {
+                    p.named(value, FlappingMode::ALL, FlappingMode::as_str)
+                }),
+                _ => place.unknown(&KEYS),
+            }
+        }
+        (place.mistakes() == before).then_some(read)
     }
 
     pub fn to_json(&self) -> Value {
-        json!({"max_changes": self.max_changes})
+        let Self { max_changes, within, mute, mode } = self;
+        json!({"max_changes": max_changes, "within": within, "mute": mute, "mode": mode})
     }
 }
 
@@ -66,11 +94,48 @@ impl AutoPause {
     /// Nothing waits.
     pub const OFF: Self = Self { span: Span::ZERO, when: PauseWhen::Off };
 
-    pub fn from_json(_value: &Value, _path: &str, _errors: &mut Vec<FieldError>) -> Option<Self> {
-        None
+    /// Reads `{"for": "2m", "when": "transient"}`.
+    pub fn from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Self> {
+        let mut place = Place::new(path, errors);
+        let before = place.mistakes();
+        let object = place.object(value)?;
+        let (mut span, mut when) = (None, PauseWhen::Transient);
+        for (key, value) in object {
+            let mut place = place.member(key);
+            match key.as_str() {
+                "for" => span = place.span(value, Span::from_secs(1)..=PAUSE_MAX),
+                "when" => {
+                    place.take(&mut when, |p| p.named(value, PauseWhen::ALL, PauseWhen::as_str));
+                }
+                _ => place.unknown(&["for", "when"]),
+            }
+        }
+        place.needs(object, "for", "is required: a duration such as \"2m\"");
+        let span = span?;
+        (place.mistakes() == before).then_some(Self { span, when })
     }
 
     pub fn to_json(&self) -> Value {
-        json!({"for": self.span})
+        json!({"for": self.span, "when": self.when})
     }
+}
+
+/// Reads the thresholds of a storm: `[50, 500]`.
+pub(super) fn storm_from_json(
+    value: &Value,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<u32>> {
+    let mut place = Place::new(path, errors);
+    let before = place.mistakes();
+    let mut thresholds = Vec::new();
+    for (i, item) in place.list(value, THRESHOLDS_MAX)?.iter().enumerate() {
+        let mut place = place.item(i);
+        let Some(threshold) = place.number(item, 2..=u32::MAX) else { continue };
+        if thresholds.last().is_some_and(|last| *last >= threshold) {
+            place.wrong("must be greater than the one before");
+        }
+        thresholds.push(threshold);
+    }
+    (place.mistakes() == before).then_some(thresholds)
 }

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde_json::{Map, Value, json};
+
 use super::{
     event::closed_enum,
     id::{ServiceId, SilenceId},
     matcher::{Field, Fields, Match, Matcher},
+    read::{FieldError, Place},
     schedule::Schedule,
     time::Timestamp,
 };
@@ -46,18 +49,64 @@ closed_enum! {
     SilenceState { Pending = "pending", Active = "active", Expired = "expired" }
 }
 
+impl When {
+    /// Reads the members `from`, `until` and `schedule` of an object. Either there is a schedule,
+    /// or `until`; a missing `from` is `now`, or an error if there is none.
+    pub fn from_members(
+        object: &Map<String, Value>,
+        now: Option<Timestamp>,
+        path: &str,
+        errors: &mut Vec<FieldError>,
+    ) -> Option<Self> {
+        let mut place = Place::new(path, errors);
+        let given = |key: &str| object.get(key).filter(|value| !value.is_null());
+        if let Some(schedule) = given("schedule") {
+            for key in ["from", "until"].iter().filter(|key| given(key).is_some()) {
+                place.member(key).wrong("cannot be together with schedule");
+            }
+            let read = |path: &str, e: &mut _| Schedule::from_json(schedule, path, e);
+            return place.member("schedule").with(read).map(Self::Weekly);
+        }
+        let mut time = |key: &str| given(key).map(|value| place.member(key).time(value));
+        let (from, until) = (time("from"), time("until"));
+        if until.is_none() {
+            place.member("until").wrong("is required unless there is a schedule");
+        }
+        let from = from.or_else(|| Some(Some(now?)));
+        if from.is_none() {
+            place.member("from").wrong("is required with until");
+        }
+        let (from, until) = (from??, until??);
+        if until <= from {
+            place.member("until").wrong("must be after from");
+            return None;
+        }
+        Some(Self::Once { from, until })
+    }
+
+    /// The members that it is read from.
+    pub fn to_members(&self) -> Map<String, Value> {
+        let members = match self {
+            Self::Once { from, until } => vec![("from", json!(from)), ("until", json!(until))],
+            Self::Weekly(schedule) => vec![("schedule", schedule.to_json())],
+        };
+        members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
 impl Silence {
     /// Until when it is active, if it is active at `now`; [`Timestamp::MAX`] if it has no end.
     pub fn active_until(&self, now: Timestamp) -> Option<Timestamp> {
         if self.is_over(now) {
             return None;
         }
-        match &self.when {
+        let until = match &self.when {
             When::Once { from, until } => (*from <= now).then_some(*until),
             When::Weekly(schedule) => {
                 schedule.is_on(now).then(|| schedule.next_change(now).unwrap_or(Timestamp::MAX))
             }
-        }
+        };
+        until.map(|until| self.expired_at.map_or(until, |expired| until.min(expired)))
     }
 
     /// First time after `after` at which it begins or ends.
@@ -65,10 +114,11 @@ impl Silence {
         if self.is_over(after) {
             return None;
         }
-        match &self.when {
+        let change = match &self.when {
             When::Once { from, until } => [*from, *until].into_iter().find(|at| *at > after),
             When::Weekly(schedule) => schedule.next_change(after),
-        }
+        };
+        change.into_iter().chain(self.expired_at).min()
     }
 
     pub fn state(&self, now: Timestamp) -> SilenceState {
@@ -109,10 +159,12 @@ pub struct Silences {
 #[derive(Clone, Debug, Default)]
 struct Index {
     /// By one field, and the values of it that a list accepts.
-    by_value: Vec<(Field, HashMap<Box<str>, Vec<Entry>>)>,
+    by_value: Vec<(Field, ByValue)>,
     /// Lists without such a field.
     others: Vec<Entry>,
 }
+
+type ByValue = HashMap<Box<str>, Vec<Entry>>;
 
 /// A list of matchers, by its place in its silence. A silence without any has the list 0 only.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +178,9 @@ impl Silences {
         all.sort_by_key(|silence| silence.id);
         let mut silences = Self::default();
         for (at, silence) in all.iter().enumerate() {
+            if silence.expired_at.is_some() {
+                continue;
+            }
             let index = match silence.service_id {
                 None => &mut silences.of_any_service,
                 Some(id) => silences.of_service.entry(id).or_default(),
@@ -142,8 +197,8 @@ impl Silences {
         silences
     }
 
-    /// The silences that would hold for something of `service`, by their matchers only: whether
-    /// they are active is the caller's question. Sorted.
+    /// The silences that hold for something of `service`, but for those that were ended by hand.
+    /// By their matchers only: whether they are active is the caller's question. Sorted.
     pub fn matching(&self, service: ServiceId, fields: &impl Fields) -> Vec<SilenceId> {
         let mut found = Vec::new();
         self.of_any_service.find(&self.all, fields, &mut found);
@@ -179,7 +234,7 @@ impl Index {
             return;
         };
         let at = self.by_value.iter().position(|(f, _)| f == field).unwrap_or_else(|| {
-            self.by_value.push((field.clone(), HashMap::new()));
+            self.by_value.push((field.clone(), ByValue::new()));
             self.by_value.len() - 1
         });
         for value in values {
@@ -199,3 +254,6 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

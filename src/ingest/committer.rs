@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Command, Explained, Held, Unavailable,
-    configure::{self, ConfigAnswer, ConfigRequest, ConfigureError, Planned, RequestedBy, Secret},
+    configure::{self, ConfigAnswer, ConfigRequest, ConfigureError, Planned, RequestedBy},
     explain,
 };
 use crate::{
     clock::Clock,
     domain::{
         changes::{Changes, EventInput, Input, Outcome, Tally},
-        configuration::Configuration,
+        configuration::{Audit, Configuration, Refused},
         id::{Ids, ServiceId},
         notify::Reason,
         pipeline,
@@ -332,13 +332,17 @@ impl Committer {
     ) -> Result<ConfigAnswer, ConfigureError> {
         let now = self.clock.now();
         let directory = self.directory.load_full();
-        let Planned { change, audit, secret } =
+        let Planned { changes, answer } =
             configure::plan(request, by, &directory, &mut self.ids, now)?;
-        if let Configuration::DeleteService(service_id) = &change {
-            self.close_service(*service_id, &audit.actor).await?;
+        if changes.is_empty() {
+            return Ok(answer);
         }
-        let written = self.write_configuration(&change, &audit).await;
-        match written {
+        for (change, audit) in &changes {
+            if let Configuration::DeleteService(service_id) = change {
+                self.close_service(*service_id, &audit.actor).await?;
+            }
+        }
+        match self.write_configuration(&changes).await {
             Ok(Ok(())) => self.note_health(None),
             Ok(Err(refused)) => return Err(refused.into()),
             Err(error) => {
@@ -350,28 +354,32 @@ impl Committer {
                 return Err(Unavailable::Database.into());
             }
         }
-        tracing::info!(
-            action = audit.action,
-            kind = audit.object_kind,
-            name = audit.object_name,
-            actor = audit.actor,
-            "configuration changed"
-        );
+        for (_, audit) in &changes {
+            tracing::info!(
+                action = audit.action,
+                kind = audit.object_kind,
+                name = audit.object_name,
+                actor = audit.actor,
+                "configuration changed"
+            );
+        }
         self.reload_directory().await.map_err(|_| Unavailable::Database)?;
-        Ok(self.config_answer(change, secret))
+        Ok(answer)
     }
 
+    /// All of the changes, or none.
     async fn write_configuration(
         &mut self,
-        change: &Configuration,
-        audit: &crate::domain::configuration::Audit,
-    ) -> Result<Result<(), crate::domain::configuration::Refused>, StoreError> {
+        changes: &[(Configuration, Audit)],
+    ) -> Result<Result<(), Refused>, StoreError> {
         let mut unit = self.store.begin().await?;
-        let outcome = unit.configure(change, audit).await?;
-        if outcome.is_ok() {
-            unit.commit().await?;
+        for (change, audit) in changes {
+            if let Err(refused) = unit.configure(change, audit).await? {
+                return Ok(Err(refused));
+            }
         }
-        Ok(outcome)
+        unit.commit().await?;
+        Ok(Ok(()))
     }
 
     /// Resolves what is open in a service that goes away, a bounded number at a time.
@@ -395,7 +403,8 @@ impl Committer {
     async fn reload_directory(&mut self) -> Result<(), StoreError> {
         self.directory_is_stale = true;
         let old = self.directory.load_full();
-        let new = self.store.directory(old.version + 1).await.inspect_err(|error| {
+        let now = self.clock.now();
+        let new = self.store.directory(old.version + 1, now).await.inspect_err(|error| {
             let error = telemetry::chain(error);
             tracing::error!(%error, "the changed configuration cannot be read back yet");
         })?;
@@ -419,39 +428,5 @@ impl Committer {
             self.metrics.set_open(&counts.alerts_by_label(), &counts.incidents_by_label());
         }
         Ok(())
-    }
-
-    fn config_answer(&self, change: Configuration, secret: Secret) -> ConfigAnswer {
-        let directory = self.directory.load();
-        let integration = |id, key| match directory.integration(id) {
-            Some(integration) => {
-                ConfigAnswer::Integration { integration: Arc::clone(integration), key }
-            }
-            None => ConfigAnswer::Deleted,
-        };
-        match (change, secret) {
-            (Configuration::CreateService(service) | Configuration::UpdateService(service), _) => {
-                ConfigAnswer::Service(Arc::new(service))
-            }
-            (Configuration::CreateIntegration { integration: made, .. }, Secret::Key(key)) => {
-                integration(made.id, Some(key))
-            }
-            (Configuration::RotateKey { integration_id, .. }, Secret::Key(key)) => {
-                integration(integration_id, Some(key))
-            }
-            (Configuration::UpdateIntegration(changed), _) => integration(changed.id, None),
-            (Configuration::CreateToken { token, .. }, Secret::Token(secret)) => {
-                ConfigAnswer::Token { token, secret }
-            }
-            (
-                Configuration::DeleteService(_)
-                | Configuration::DeleteIntegration(_)
-                | Configuration::RevokeToken(_)
-                | Configuration::CreateIntegration { .. }
-                | Configuration::RotateKey { .. }
-                | Configuration::CreateToken { .. },
-                _,
-            ) => ConfigAnswer::Deleted,
-        }
     }
 }

@@ -31,9 +31,10 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+pub use configure::{
+    ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy, SilenceDraft, unknown_receivers,
+};
 pub use explain::Explained;
-
-pub use configure::{ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy};
 
 /// Bytes of accepted bodies that may wait for the disk at one time; beyond it senders are told to
 /// come back, so that 20,000 connections with the largest bodies are not 10 GB of memory.

@@ -44,8 +44,8 @@ pub trait Store: query::Reads + Send + Sync + Debug {
     /// Starts the transaction of a batch. On SQLite there is one at a time.
     async fn begin(&self) -> Result<Box<dyn Unit>, StoreError>;
 
-    /// The whole configuration, as committed.
-    async fn directory(&self, version: u64) -> Result<Directory, StoreError>;
+    /// The whole configuration, as committed, but for what is long over at `now`.
+    async fn directory(&self, version: u64, now: Timestamp) -> Result<Directory, StoreError>;
 
     /// The next sequence numbers.
     async fn sequences(&self) -> Result<Sequences, StoreError>;

@@ -12,15 +12,37 @@ use super::StoreError;
 use crate::domain::{
     alert::Status,
     event::{Action, Api, Disposition, Severity},
-    id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
-    matcher::Matcher,
+    id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, SilenceId},
+    matcher::Match,
     search::Query,
+    silence::{Silence, SilenceState},
     time::Timestamp,
 };
 use views::{
     AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
     TimelineView,
 };
+
+/// A part of the log of events, by the numbers of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSpan {
+    pub first: i64,
+    /// One past the last.
+    pub end: i64,
+}
+
+/// An event as it was stored, to be decoded and decided again.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    pub seq: i64,
+    pub integration_id: IntegrationId,
+    pub received_at: Timestamp,
+    pub api: Api,
+    /// Also one that was made because the event had none.
+    pub dedup_key: String,
+    /// As received, but for the keys in it.
+    pub body: String,
+}
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +114,7 @@ pub struct AlertFilter {
     /// Silenced or inhibited now.
     pub suppressed: Option<bool>,
     pub incidents: Vec<IncidentRef>,
-    /// All of them have to hold.
-    pub matchers: Vec<Matcher>,
+    pub matches: Match,
     pub q: Vec<Query>,
     /// Of the first event; inclusive.
     pub since: Option<Timestamp>,
@@ -150,6 +171,36 @@ pub struct NoiseFilter {
     pub until: Timestamp,
 }
 
+/// What a silence has to be.
+#[derive(Clone, Debug)]
+pub struct SilenceFilter {
+    /// Any of these at `now`; empty: any.
+    pub states: Vec<SilenceState>,
+    /// Limited to one of these; empty: also those that are not limited.
+    pub services: Vec<ServiceId>,
+    pub now: Timestamp,
+}
+
+/// A silence, with the name of its service, which may be deleted by now.
+#[derive(Clone, Debug)]
+pub struct StoredSilence {
+    pub silence: Silence,
+    pub service: Option<String>,
+}
+
+/// Alerts that matchers hold for.
+#[derive(Debug)]
+pub struct MatchedAlerts {
+    /// How many open ones.
+    pub open: u64,
+    /// The newest of these, at most 50.
+    pub newest_open: Vec<AlertView>,
+    /// How many that were opened since a time.
+    pub recent: u64,
+    /// Both numbers are exact; else there are at least as many.
+    pub complete: bool,
+}
+
 /// Reads what is committed. "Not found" is `None`, also for an id that was never ours.
 #[async_trait]
 pub trait Reads: Send + Sync {
@@ -204,6 +255,29 @@ pub trait Reads: Send + Sync {
 
     /// How much noise there was, and where it came from.
     async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError>;
+    /// The part of the log of events from a time on, as it is now.
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError>;
+    /// The first events of a part of the log, oldest first, at most `limit`.
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn silences(
+        &self,
+        filter: &SilenceFilter,
+        page: Page,
+    ) -> Result<Listed<StoredSilence>, StoreError>;
+    async fn silence(&self, id: SilenceId) -> Result<Option<StoredSilence>, StoreError>;
+    /// What `matches` holds for in a service, or in all: of the open alerts, and of those that were
+    /// opened since then. Looks for about a second.
+    async fn alerts_matching(
+        &self,
+        matches: &Match,
+        service: Option<ServiceId>,
+        since: Timestamp,
+    ) -> Result<MatchedAlerts, StoreError>;
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError>;
 }

@@ -4,6 +4,7 @@
 //! for all of them is added once: security, the usual problems.
 
 pub mod inbound;
+pub mod policy;
 pub mod schemas;
 
 use std::sync::OnceLock;
@@ -19,8 +20,8 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, events, explain, incidents, integrations, operations, page,
-    services, stats, table::Call, tokens,
+    Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
+    operations, page, receivers, routes, services, silences, stats, table::Call, tokens,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -36,7 +37,7 @@ const SCHEME: &str = "token";
             deduplicates, groups, explains.\n\n\
             **Emitters** send events with a routing key; the answers are PagerDuty's. The **JSON \
             API** below `/api/v1` takes an API token (`Authorization: Bearer …`) of the role \
-            `viewer` (reads), `responder` (also acts on alerts and incidents) or `admin` (all).\n\n\
+            `viewer` (reads), `responder` (also acts on alerts, incidents and silences) or `admin` (all).\n\n\
             Times are RFC 3339 in UTC with milliseconds, durations are `\"90s\"`, `\"15m\"`, \
             `\"4h\"`, `\"7d\"`, ids are UUIDs of version 7. Lists are newest first; a cursor stays \
             good while rows are added. Errors are `application/problem+json` (RFC 9457) and name \
@@ -59,6 +60,12 @@ const SCHEME: &str = "token";
             grouped"),
         (name = "integrations", description = "Where events come in: each owns a routing key and \
             belongs to a service"),
+        (name = "silences", description = "What nobody wants to hear of for a while"),
+        (name = "routes", description = "Which service takes an event of a shared integration: the \
+            first that matches"),
+        (name = "receivers", description = "Whom incidents are handed on to"),
+        (name = "inhibition_rules", description = "Which alerts explain which others; a view of \
+            the rules that services have"),
         (name = "tokens", description = "API tokens"),
         (name = "audit", description = "Who changed the configuration, when, from where, and how"),
         (name = "operations", description = "For those who run the gateway"),
@@ -80,6 +87,10 @@ pub fn document() -> openapi::OpenApi {
         stats::Documented::openapi(),
         services::Documented::openapi(),
         integrations::Documented::openapi(),
+        silences::Documented::openapi(),
+        routes::Documented::openapi(),
+        receivers::Documented::openapi(),
+        inhibition_rules::Documented::openapi(),
         tokens::Documented::openapi(),
         audit::Documented::openapi(),
         operations::Documented::openapi(),

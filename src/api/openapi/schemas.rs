@@ -5,6 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::policy::{
+    AutoPauseRule, DropRule, EnrichStep, FlappingRule, InhibitionMember, NotifyMember,
+};
+
 /// Why a call did not do what it should (RFC 9457).
 #[derive(Debug, ToSchema)]
 pub struct Problem {
@@ -42,14 +46,32 @@ pub struct ServiceInput {
     pub name: String,
     #[schema(max_length = 2000, default = "", nullable = false)]
     pub description: Option<String>,
+    /// Steps that add what events lack, in order, before anything else looks at them.
+    #[schema(max_items = 200, nullable = false)]
+    pub enrich: Option<Vec<EnrichStep>>,
+    /// Triggers that match any of these open nothing.
+    #[schema(max_items = 200, nullable = false)]
+    pub drop: Option<Vec<DropRule>>,
     /// The first rule that matches an alert decides which incident it joins; none: an incident of
     /// its own.
     #[schema(max_items = 200, nullable = false)]
     pub grouping: Option<Vec<GroupingRule>>,
+    /// Numbers of alerts in one incident that are worth a notification of their own; ascending.
+    #[schema(max_items = 10, nullable = false, example = json!([50, 500]))]
+    pub storm: Option<Vec<u32>>,
+    #[schema(nullable = false)]
+    pub flapping: Option<FlappingRule>,
+    #[schema(max_items = 200, nullable = false)]
+    pub inhibition: Option<Vec<InhibitionMember>>,
+    /// Null: notifications of a new alert do not wait.
+    pub auto_pause: Option<AutoPauseRule>,
     pub auto_resolve: Option<AutoResolveRule>,
     /// After this an acknowledged alert or incident is triggered again; null: never.
     #[schema(example = "30m")]
     pub acknowledgement_timeout: Option<String>,
+    /// Who is told of its incidents. None: nobody is.
+    #[schema(max_items = 200, nullable = false)]
+    pub notify: Option<Vec<NotifyMember>>,
 }
 
 /// Which alerts belong into one incident.

@@ -38,7 +38,7 @@ async fn what_is_made_takes_events_at_once_and_shows_its_key_once() {
         list["items"][0],
         json!({"id": id, "name": "es", "service_id": integration["service_id"],
             "service": "default", "type": "pagerduty", "shared": false, "key_hint": key[..4],
-            "created_at": integration["created_at"]})
+            "created_at": integration["created_at"], "managed_by": null})
     );
 }
 

@@ -1,9 +1,13 @@
 //! Calls of the API, in process, over a real temporary database.
 
 mod description;
+mod inhibition_rules;
 mod integrations;
 mod pages;
+mod receivers;
+mod routes;
 mod services;
+mod silences;
 mod tokens;
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +41,9 @@ use crate::{
 
 /// The key of the integration `default`.
 const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
+
+/// What the environment says that `PAYMENTS_KEY` is.
+const KEY_OF_PAYMENTS: &str = "vutsrqponmlkjihgfedcba9876543210";
 
 /// A gateway without a socket; it goes when it is dropped.
 struct Gateway {
@@ -81,7 +88,7 @@ impl Gateway {
         let shared_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let metrics = Arc::new(Metrics::new("test", 0.0).unwrap());
         let health = Arc::new(DatabaseHealth::default());
-        let known = Arc::new(ArcSwap::from_pointee(store.directory(1).await.unwrap()));
+        let known = Arc::new(ArcSwap::from_pointee(store.directory(1, clock.now()).await.unwrap()));
         let (ingest, commands) =
             Ingest::new(1000, Arc::clone(&known), Arc::clone(&shared_clock), Arc::clone(&metrics));
         let committer = Committer {
@@ -107,6 +114,7 @@ impl Gateway {
             rejections: super::Rejections::default(),
             token_uses: super::TokenUses::default(),
             limits: Limits::new(524_288, Duration::from_secs(5), None),
+            environment: |name| (name == "PAYMENTS_KEY").then(|| KEY_OF_PAYMENTS.to_owned()),
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
         });

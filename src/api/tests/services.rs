@@ -28,11 +28,14 @@ async fn a_service_is_made_shown_replaced_and_deleted() {
     assert_eq!(
         service,
         json!({
-            "id": id, "name": "支付 1", "description": "money",
+            "id": id, "name": "支付 1", "description": "money", "enrich": [], "drop": [],
             "grouping": [{"by": ["class"], "aggregate": "all", "window": "30m",
                 "window_type": "tumbling", "max_span": "1d", "strict": false, "max_alerts": 5000}],
+            "storm": [], "inhibition": [], "auto_pause": null,
+            "flapping": {"max_changes": 4, "within": "1h", "mute": "2h", "mode": "mark"},
             "auto_resolve": {"after": "1d", "from": "last_event"},
-            "acknowledgement_timeout": "30m", "created_at": "2025-11-20T09:51:12.345Z"
+            "acknowledgement_timeout": "30m", "notify": [],
+            "created_at": "2025-11-20T09:51:12.345Z", "managed_by": null
         })
     );
     let by_name = gateway.get("/services/%E6%94%AF%E4%BB%98%201").await;
@@ -57,6 +60,47 @@ async fn a_service_is_made_shown_replaced_and_deleted() {
     assert_eq!((deleted.status.as_u16(), deleted.text.as_str()), (204, ""));
     assert_eq!(gateway.get(&path).await.status, 404);
     assert_eq!(gateway.call(Method::DELETE, &path, &Value::Null).await.status, 404);
+}
+
+#[actix_web::test]
+async fn every_part_of_a_policy_is_kept_and_can_be_sent_back() {
+    let gateway = Gateway::start().await;
+    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://example.com/in"});
+    assert_eq!(gateway.post("/receivers", &hook).await.status, 201);
+    let given = json!({
+        "name": "payments", "description": "",
+        "enrich": [
+            {"extract": {"from": "summary", "regex": "on machine (?P<host>\\S+)"}},
+            {"set": {"label": "team", "value": "core"}, "match": ["class=\"disk\""]},
+            {"map": {"label": "tier", "from": "label.host", "table": {"db1": "gold"}}},
+            {"severity": "warning", "match": ["component=\"canary\""]}
+        ],
+        "drop": [{"match": ["source=~\"test-.*\""]}],
+        "grouping": [{"by": "similarity", "fields": ["summary", "source"], "threshold": 0.85,
+            "window": "15m", "reopen_within": "1h"}],
+        "storm": [50, 500],
+        "flapping": {"max_changes": 6, "within": "30m", "mute": "1h", "mode": "mute"},
+        "inhibition": [{"source": ["class=\"host down\""], "target": ["severity=\"info\""],
+            "equal": ["source"], "release_delay": "90s"}],
+        "auto_pause": {"for": "2m", "when": "always"},
+        "auto_resolve": {"after": "1d", "from": "first_event"},
+        "acknowledgement_timeout": "30m",
+        "notify": [{"receivers": ["hook"], "delay": "10m", "repeat": "4h",
+            "active": {"days": ["sat"], "from": "00:00", "to": "24:00", "timezone": "Asia/Shanghai"}}]
+    });
+
+    let made = gateway.post("/services", &given).await;
+
+    assert_eq!(made.status, 201, "{}", made.text);
+    let shown = made.json();
+    for (name, value) in given.as_object().unwrap() {
+        if !matches!(name.as_str(), "grouping" | "inhibition") {
+            assert_eq!(shown[name], *value, "{name}");
+        }
+    }
+    assert_eq!(shown["grouping"][0]["threshold"], 0.85);
+    let back = gateway.call(Method::PUT, "/services/payments", &shown).await;
+    assert_eq!((back.status.as_u16(), back.json()), (200, shown));
 }
 
 #[actix_web::test]

@@ -48,7 +48,14 @@ impl Batch<'_> {
     }
 
     /// What follows from the end of an alert.
-    fn close(&mut self, before: &Alert, now: Timestamp, actor: &str, reason: &str, by_source: bool) {
+    fn close(
+        &mut self,
+        before: &Alert,
+        now: Timestamp,
+        actor: &str,
+        reason: &str,
+        by_source: bool,
+    ) {
         let (id, incident_id) = (before.id, before.incident_id);
         let kind = TimelineKind::Resolved;
         self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);

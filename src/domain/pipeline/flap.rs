@@ -23,7 +23,8 @@ impl<'d> Batch<'d> {
     fn watched(&self, alert: &Alert) -> Option<(&'d Flapping, &'d AutoPause)> {
         let policy = self.policy(alert.service_id)?;
         let pause = policy.auto_pause.as_ref().unwrap_or(&AutoPause::OFF);
-        let watched = policy.flapping.mode != FlappingMode::Off || pause.when == PauseWhen::Transient;
+        let watched =
+            policy.flapping.mode != FlappingMode::Off || pause.when == PauseWhen::Transient;
         (watched && !alert.generated_key).then_some((&policy.flapping, pause))
     }
 
@@ -94,9 +95,10 @@ impl<'d> Batch<'d> {
         let muted_until = state.muted_until(flapping).filter(|until| *until > now && !by_person);
         let held = match (alert.incident_id, muted_until) {
             (Some(incident), Some(until)) => {
-                let last = self.working.incident(incident).is_some_and(|incident| {
-                    incident.open.total() == 1 && incident.is_told()
-                });
+                let last = self
+                    .working
+                    .incident(incident)
+                    .is_some_and(|incident| incident.open.total() == 1 && incident.is_told());
                 (last && state.hold(incident)).then_some(until)
             }
             _ => None,
@@ -166,7 +168,8 @@ impl<'d> Batch<'d> {
         }
         self.working.change_incident(incident_id, |incident| {
             let holdings = &mut incident.notices.holdings;
-            for (rule, receiver) in rules.iter().flat_map(|r| r.receivers.iter().map(move |n| (r, n)))
+            for (rule, receiver) in
+                rules.iter().flat_map(|r| r.receivers.iter().map(move |n| (r, n)))
             {
                 let at = holdings.iter().position(|holding| holding.receiver == *receiver);
                 let at = at.unwrap_or_else(|| {

@@ -48,9 +48,9 @@ impl<'d> Batch<'d> {
             (Some(choice), Some(rule)) => self.find_alike(alert.service_id, rule, choice),
             _ => None,
         };
-        let rule_text = choice.as_ref().map(|choice| {
-            format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule))
-        });
+        let rule_text = choice
+            .as_ref()
+            .map(|choice| format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule)));
         let values = choice.as_ref().map(shown_values);
         let mut more: Vec<(&str, &str)> = Vec::new();
         more.extend(rule_text.as_deref().map(|rule| ("rule", rule)));

@@ -24,7 +24,8 @@ impl Inhibitor {
         if self.plain > 0 || (!is_source && self.both > 0) {
             return Some(None);
         }
-        let ended = if is_source { self.plain_ended } else { self.plain_ended.max(self.both_ended) };
+        let ended =
+            if is_source { self.plain_ended } else { self.plain_ended.max(self.both_ended) };
         let until = ended?.plus(release_delay);
         (until > now).then_some(Some(until))
     }

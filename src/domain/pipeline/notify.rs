@@ -165,8 +165,7 @@ impl Batch<'_> {
         let (service_id, severity) = (incident.service_id, incident.severity);
         let severity = incident.loudest().unwrap_or(severity);
         let rules = self.policy(service_id).map_or(&[][..], |policy| &policy.notify);
-        let told =
-            self.working.change_incident(id, |incident| incident.judge_holdings(rules, now));
+        let told = self.working.change_incident(id, |incident| incident.judge_holdings(rules, now));
         for (receiver, reason) in told.into_iter().flatten() {
             self.working.count(service_id, now).notifications += 1;
             let what = format!("{receiver}: {reason}");
@@ -191,7 +190,8 @@ impl Batch<'_> {
         }
         let quiet = &alert.standing.quiet;
         let waits = quiet.paused_until.map(|until| ("pauses, in case it goes away", until));
-        let waits = quiet.muted_until.map(|until| ("its key is flapping and mute", until)).or(waits);
+        let waits =
+            quiet.muted_until.map(|until| ("its key is flapping and mute", until)).or(waits);
         if let Some((reason, until)) = waits.filter(|_| alert.is_open()) {
             trace.decided(Stage::Notify, "waits", reason, &[("until", &until.to_string())]);
         }

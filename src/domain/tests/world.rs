@@ -10,17 +10,13 @@ use std::{
 
 use crate::domain::{
     alert::Alert,
-    changes::{
-        Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry,
-    },
+    changes::{Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry},
     event::{Action, Api, Content, Disposition, Event, Intent, SentTime, Severity, StoredBody},
     id::{AlertId, EventId, Ids, IncidentId, IntegrationId, RuleId, Sequences, ServiceId},
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{
-        Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX,
-    },
+    loading::{Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX},
     pipeline,
     routing::Directory,
     service::{Integration, IntegrationType, Service, ServicePolicy},
@@ -238,12 +234,13 @@ impl State {
         }
         let mut targets = Vec::new();
         for key in &keys.targets {
-            let ids: Vec<AlertId> =
-                self.targets.range((*key, AlertId::from_uuid(uuid::Uuid::nil()))..)
-                    .take_while(|(k, _)| k == key)
-                    .map(|(_, id)| *id)
-                    .take(TARGETS_MAX)
-                    .collect();
+            let ids: Vec<AlertId> = self
+                .targets
+                .range((*key, AlertId::from_uuid(uuid::Uuid::nil()))..)
+                .take_while(|(k, _)| k == key)
+                .map(|(_, id)| *id)
+                .take(TARGETS_MAX)
+                .collect();
             for id in &ids {
                 without_incident.retain(|other| other != id);
                 take(&self.alerts[id]);
@@ -313,8 +310,9 @@ impl State {
             changes.events.iter().map(|e| (e.id, e.alert_id, e.disposition, e.trace.clone())),
         );
         for count in &changes.counts {
-            let HourlyCount { service_id, hour, events, alerts, incidents, resolved_alerts, .. } =
-                *count;
+            let HourlyCount {
+                service_id, hour, events, alerts, incidents, resolved_alerts, ..
+            } = *count;
             let sum = self.counts.entry((service_id, hour)).or_default();
             for (sum, by) in sum.iter_mut().zip([events, alerts, incidents, resolved_alerts]) {
                 *sum += by;
@@ -334,8 +332,7 @@ impl State {
         for (id, service, sides) in &changes.sides {
             self.targets.retain(|(_, target)| target != id);
             let targets = sides.iter().filter(|side| side.target);
-            self.targets
-                .extend(targets.map(|side| ((*service, side.rule, side.hash), *id)));
+            self.targets.extend(targets.map(|side| ((*service, side.rule, side.hash), *id)));
         }
         for (key, at) in &changes.woken {
             for (_, id) in self.targets.iter().filter(|(k, _)| k == key) {

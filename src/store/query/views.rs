@@ -275,7 +275,7 @@ pub struct AuditView {
     pub at: Timestamp,
     pub actor: String,
     pub address: Option<String>,
-    /// `create`, `update`, `delete`, `rotate` or `revoke`.
+    /// `create`, `update`, `delete`, `rotate`, `revoke` or `expire`.
     pub action: String,
     pub object_kind: String,
     #[schema(value_type = String, format = Uuid)]

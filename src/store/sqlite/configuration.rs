@@ -1,4 +1,9 @@
-//! Services, integrations, keys, tokens: reading them all, and changing one.
+//! Services, integrations, keys, tokens and the rest of the configuration: reading it all, and
+//! changing one thing.
+
+mod receivers;
+mod routes;
+pub(super) mod silences;
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -6,8 +11,9 @@ use uuid::Uuid;
 use super::{StoreError, rows::Columns, store_error};
 use crate::domain::{
     configuration::{Audit, Configuration, Refused},
-    id::{IntegrationId, ServiceId, TokenId},
+    id::{IntegrationId, RuleId, ServiceId, TokenId},
     key::KeyHash,
+    matcher::Match,
     routing::{Directory, KeyEntry, Token},
     service::{Integration, IntegrationType, Role, Service, ServicePolicy},
     time::Timestamp,
@@ -16,10 +22,11 @@ use crate::domain::{
 pub(super) async fn directory(
     connection: &mut SqliteConnection,
     version: u64,
+    now: Timestamp,
 ) -> Result<Directory, StoreError> {
     let mut services = Vec::new();
     let found = sqlx::query(
-        "SELECT id, name, description, policy, version, created_at_ms FROM services \
+        "SELECT id, name, description, policy, managed, version, created_at_ms FROM services \
          WHERE deleted_at_ms IS NULL",
     );
     for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
@@ -32,15 +39,15 @@ pub(super) async fn directory(
                 let stored: &str = c.read("policy")?;
                 ServicePolicy::from_stored(stored).map_err(|what| c.corrupt("policy", what))?
             },
-            managed: false,
+            managed: c.read("managed")?,
             version: c.read("version")?,
             created_at: c.time("created_at_ms")?,
         });
     }
     let mut integrations = Vec::new();
     let found = sqlx::query(
-        "SELECT i.id, i.name, s.id, i.type, i.shared, i.key_hint, i.version, i.created_at_ms \
-         FROM integrations i JOIN services s ON s.seq = i.service_seq WHERE i.deleted_at_ms IS NULL",
+        "SELECT i.id, i.name, s.id, i.type, i.shared, i.key_hint, i.managed, i.version, \
+         i.created_at_ms FROM integrations i JOIN services s ON s.seq = i.service_seq WHERE i.deleted_at_ms IS NULL",
     );
     for row in found.fetch_all(&mut *connection).await.map_err(store_error)? {
         let mut c = Columns::of(&row, "integrations");
@@ -51,7 +58,7 @@ pub(super) async fn directory(
             kind: c.named("type", IntegrationType::parse)?,
             shared: c.read("shared")?,
             key_hint: c.read("key_hint")?,
-            managed: false,
+            managed: c.read("managed")?,
             version: c.read("version")?,
             created_at: c.time("created_at_ms")?,
         });
@@ -89,7 +96,10 @@ pub(super) async fn directory(
             },
         ));
     }
-    Ok(Directory::new(version, services, integrations, keys, tokens))
+    Ok(Directory::new(version, services, integrations, keys, tokens)
+        .with_silences(silences::current(connection, now).await?)
+        .with_routes(routes::all(connection).await?)
+        .with_receivers(receivers::all(connection).await?))
 }
 
 fn hash(c: &mut Columns<'_>, column: &'static str) -> Result<KeyHash, StoreError> {
@@ -107,7 +117,9 @@ pub(super) async fn apply(
 ) -> Result<Result<(), Refused>, StoreError> {
     let outcome = match change {
         Configuration::CreateService(service) => create_service(connection, service).await?,
-        Configuration::UpdateService(service) => update_service(connection, service).await?,
+        Configuration::UpdateService(service) => {
+            update_service(connection, service, audit.at).await?
+        }
         Configuration::DeleteService(id) => {
             let done = sqlx::query(
                 "UPDATE services SET deleted_at_ms = ?2 WHERE seq = ?1 AND deleted_at_ms IS NULL",
@@ -140,6 +152,22 @@ pub(super) async fn apply(
             .bind(audit.at.as_millis());
             expect_one(done.execute(&mut *connection).await, "token")?
         }
+        Configuration::CreateSilence(silence) => silences::create(connection, silence).await?,
+        Configuration::UpdateSilence(silence) => {
+            silences::update(connection, silence, audit.at).await?
+        }
+        Configuration::CreateRoute { route, position } => {
+            routes::create(connection, route, *position).await?
+        }
+        Configuration::UpdateRoute { route, position } => {
+            routes::update(connection, route, *position).await?
+        }
+        Configuration::DeleteRoute(id) => routes::delete(connection, *id).await?,
+        Configuration::CreateReceiver(receiver) => receivers::create(connection, receiver).await?,
+        Configuration::UpdateReceiver(receiver) => {
+            receivers::update(connection, receiver, audit.at).await?
+        }
+        Configuration::DeleteReceiver(id) => receivers::delete(connection, *id, audit.at).await?,
     };
     if outcome.is_ok() {
         insert_audit(connection, audit).await?;
@@ -165,6 +193,30 @@ async fn insert_audit(connection: &mut SqliteConnection, audit: &Audit) -> Resul
     .execute(connection)
     .await
     .map_err(store_error)?;
+    Ok(())
+}
+
+/// Has the open alerts of a service, or of all, judged anew: what was changed may silence or inhibit
+/// them, or no longer, and may tell others of them. In the same transaction as the change, so that
+/// nothing decided later misses it; the next ticks do the work.
+async fn rejudge(
+    connection: &mut SqliteConnection,
+    service: Option<ServiceId>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE alerts SET stale = 1, judge_due_ms = min(coalesce(judge_due_ms, ?1), ?1) \
+         WHERE status <> 'resolved' AND (?2 IS NULL OR service_seq = ?2)",
+        "UPDATE key_states SET due_ms = min(due_ms, ?1) \
+         WHERE due_ms IS NOT NULL AND (?2 IS NULL OR service_seq = ?2)",
+    ] {
+        sqlx::query(statement)
+            .bind(at.as_millis())
+            .bind(service.map(ServiceId::seq))
+            .execute(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    }
     Ok(())
 }
 
@@ -199,8 +251,8 @@ async fn create_service(
     service: &Service,
 ) -> Result<Result<(), Refused>, StoreError> {
     let insert = sqlx::query(
-        "INSERT INTO services (seq, id, name, description, policy, version, created_at_ms) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO services (seq, id, name, description, policy, version, created_at_ms, managed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(service.id.seq())
     .bind(service.id.uuid())
@@ -208,7 +260,8 @@ async fn create_service(
     .bind(service.description.as_str())
     .bind(service.policy.to_stored())
     .bind(service.version)
-    .bind(service.created_at.as_millis());
+    .bind(service.created_at.as_millis())
+    .bind(service.managed);
     remember_rules(connection, service).await?;
     let written = insert.execute(&mut *connection).await;
     Ok(unless_taken(written, taken("service", &service.name))?.map(|_| ()))
@@ -217,16 +270,18 @@ async fn create_service(
 async fn update_service(
     connection: &mut SqliteConnection,
     service: &Service,
+    at: Timestamp,
 ) -> Result<Result<(), Refused>, StoreError> {
     let update = sqlx::query(
-        "UPDATE services SET name = ?2, description = ?3, policy = ?4, version = ?5 \
+        "UPDATE services SET name = ?2, description = ?3, policy = ?4, version = ?5, managed = ?6 \
          WHERE seq = ?1 AND version = ?5 - 1 AND deleted_at_ms IS NULL",
     )
     .bind(service.id.seq())
     .bind(service.name.as_str())
     .bind(service.description.as_str())
     .bind(service.policy.to_stored())
-    .bind(service.version);
+    .bind(service.version)
+    .bind(service.managed);
     remember_rules(connection, service).await?;
     let written = update.execute(&mut *connection).await;
     match unless_taken(written, taken("service", &service.name))? {
@@ -258,6 +313,7 @@ async fn update_service(
     .execute(&mut *connection)
     .await
     .map_err(store_error)?;
+    rejudge(connection, Some(service.id), at).await?;
     Ok(Ok(()))
 }
 
@@ -266,7 +322,7 @@ async fn remember_rules(
     connection: &mut SqliteConnection,
     service: &Service,
 ) -> Result<(), StoreError> {
-    let Some(last) = service.policy.grouping.iter().map(|rule| rule.id.seq()).max() else {
+    let Some(last) = service.policy.rule_ids().map(RuleId::seq).max() else {
         return Ok(());
     };
     sqlx::query(
@@ -287,7 +343,7 @@ async fn create_integration(
 ) -> Result<Result<(), Refused>, StoreError> {
     let written = sqlx::query(
         "INSERT INTO integrations (seq, id, service_seq, name, type, shared, key_hint, version, \
-         created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         created_at_ms, managed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )
     .bind(integration.id.seq())
     .bind(integration.id.uuid())
@@ -298,6 +354,7 @@ async fn create_integration(
     .bind(integration.key_hint.as_str())
     .bind(integration.version)
     .bind(integration.created_at.as_millis())
+    .bind(integration.managed)
     .execute(&mut *connection)
     .await;
     match unless_taken(written, taken("integration", &integration.name))? {
@@ -329,8 +386,8 @@ async fn update_integration(
     integration: &Integration,
 ) -> Result<Result<(), Refused>, StoreError> {
     let written = sqlx::query(
-        "UPDATE integrations SET name = ?2, service_seq = ?3, type = ?4, shared = ?5, version = ?6 \
-         WHERE seq = ?1 AND version = ?6 - 1 AND deleted_at_ms IS NULL",
+        "UPDATE integrations SET name = ?2, service_seq = ?3, type = ?4, shared = ?5, version = ?6, \
+         managed = ?7 WHERE seq = ?1 AND version = ?6 - 1 AND deleted_at_ms IS NULL",
     )
     .bind(integration.id.seq())
     .bind(integration.name.as_str())
@@ -338,6 +395,7 @@ async fn update_integration(
     .bind(integration.kind.as_str())
     .bind(integration.shared)
     .bind(integration.version)
+    .bind(integration.managed)
     .execute(&mut *connection)
     .await;
     Ok(match unless_taken(written, taken("integration", &integration.name))? {
@@ -424,4 +482,14 @@ async fn create_token(
     .execute(connection)
     .await;
     Ok(unless_taken(written, taken("token", &token.name))?.map(|_| ()))
+}
+
+/// Reads the matchers of a row.
+fn matches(c: &mut Columns<'_>) -> Result<Match, StoreError> {
+    let stored: &str = c.read("matchers")?;
+    let value = serde_json::from_str(stored).unwrap_or_default();
+    Match::from_json(&value).map_err(|errors| {
+        let said = errors.into_iter().map(|(place, error)| format!("{place} {error}"));
+        c.corrupt("matchers", said.collect::<Vec<_>>().join("; "))
+    })
 }

@@ -342,7 +342,7 @@ static DELETE_INCIDENTS: Bulk =
     Bulk::new("WITH v(s) AS (", 1, ") DELETE FROM incidents WHERE seq IN (SELECT s FROM v)");
 
 /// Alerts resolved before the time go, with what belongs to them; then incidents without alerts,
-/// and slices of the full-text index without texts.
+/// silences that were over by then, and slices of the full-text index without texts.
 async fn purge_alerts(
     connection: &mut SqliteConnection,
     before: Timestamp,
@@ -402,8 +402,20 @@ async fn purge_alerts(
             .await
             .map_err(store_error)?;
     }
-    let (alerts, incidents) = (progress(alerts.len() as u64), progress(incidents.len() as u64));
-    Ok(Progress { rows: alerts.rows + incidents.rows, more: alerts.more || incidents.more })
+    // The newest stays, because the next number counts on from it.
+    let silences = delete(
+        connection,
+        "DELETE FROM silences WHERE seq IN (SELECT seq FROM silences \
+         WHERE coalesce(expired_at_ms, until_ms) < ?1 \
+         AND seq < (SELECT max(seq) FROM silences) ORDER BY seq LIMIT ?2)",
+        before.as_millis(),
+    )
+    .await?;
+    let done = [alerts.len() as u64, incidents.len() as u64, silences].map(progress);
+    Ok(Progress {
+        rows: done.iter().map(|part| part.rows).sum(),
+        more: done.iter().any(|part| part.more),
+    })
 }
 
 async fn vacuum(connection: &mut SqliteConnection) -> Result<Progress, StoreError> {

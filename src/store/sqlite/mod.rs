@@ -37,15 +37,17 @@ use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
-    routing::Directory, service::Gap,
+    routing::Directory,
+    service::Gap,
     time::Timestamp,
 };
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 3] = [
+    const STEPS: [(i64, &str, &str); 4] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
+        (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
         (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
     ];
     Migrator::with_migrations(
@@ -255,9 +257,9 @@ impl Store for SqliteStore {
         }))
     }
 
-    async fn directory(&self, version: u64) -> Result<Directory, StoreError> {
+    async fn directory(&self, version: u64, now: Timestamp) -> Result<Directory, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
-        let mut directory = configuration::directory(&mut connection, version).await?;
+        let mut directory = configuration::directory(&mut connection, version, now).await?;
         directory.gap = maintenance::gap(&mut connection).await?;
         Ok(directory)
     }
@@ -279,6 +281,9 @@ impl Store for SqliteStore {
              max((SELECT coalesce(max(seq), 0) FROM services), \
                  (SELECT coalesce(max(seq), 0) FROM integrations), \
                  (SELECT coalesce(max(seq), 0) FROM tokens), \
+                 (SELECT coalesce(max(seq), 0) FROM silences), \
+                 (SELECT coalesce(max(seq), 0) FROM routes), \
+                 (SELECT coalesce(max(seq), 0) FROM receivers), \
                  (SELECT coalesce(max(seq), 0) FROM audit), \
                  (SELECT coalesce(max(value), 0) FROM meta WHERE name = 'last_rule_seq'))",
         )

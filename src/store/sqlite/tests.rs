@@ -11,11 +11,11 @@ use super::SqliteStore;
 use crate::{
     domain::{
         changes::Input,
-        loading::{LoadKeys, Loaded},
         configuration::{Audit, Configuration},
         event::{Intent, StoredBody},
         id::{AuditId, Ids, Sequences},
         key::RoutingKey,
+        loading::{LoadKeys, Loaded},
         routing::Directory,
         service::Service,
         tests::{

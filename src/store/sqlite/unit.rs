@@ -10,7 +10,8 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    Names, StoreError, Writer, bulk::Binder, configuration, noise, rows, statements as sql, store_error,
+    Names, StoreError, Writer, bulk::Binder, configuration, noise, rows, statements as sql,
+    store_error,
 };
 use crate::{
     domain::{
@@ -97,8 +98,7 @@ impl Unit for SqliteUnit {
         let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
         take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
         let mut more_due = false;
-        let mut key_rows =
-            sql::KEY_STATES.fetch(connection, &keys.key_states, bind_key).await?;
+        let mut key_rows = sql::KEY_STATES.fetch(connection, &keys.key_states, bind_key).await?;
         if let Some((now, most)) = due {
             let due_keys = sqlx::query(sql::DUE_KEYS).bind(now.as_millis()).bind(most);
             key_rows.extend(due_keys.fetch_all(&mut *connection).await.map_err(store_error)?);

@@ -59,7 +59,7 @@ impl<'f> AlertScan<'f> {
 
     fn tests(&self) -> Tests<'f> {
         let q: &[_] = if self.words.is_some() { &[] } else { &self.filter.q };
-        Tests { q, matchers: &self.filter.matchers }
+        Tests { q, matches: &self.filter.matches }
     }
 
     fn push_source(&self, sql: &mut Sql) {
@@ -171,13 +171,13 @@ pub(super) fn push_alert_conditions(sql: &mut Sql, filter: &AlertFilter) {
 
 /// Whether nothing can fit, whatever there is.
 pub(super) fn fits_nothing(filter: &AlertFilter) -> bool {
-    let tests = Tests { q: &filter.q, matchers: &filter.matchers };
+    let tests = Tests { q: &filter.q, matches: &filter.matches };
     tests.find_nothing()
 }
 
 /// The sources to look through for a filter, which have no alert in common; and how the index is
 /// asked, if its words are too common to look at each text that has them.
-async fn scans<'f>(
+pub(super) async fn scans<'f>(
     connection: &mut SqliteConnection,
     filter: &'f AlertFilter,
 ) -> Result<(Vec<AlertScan<'f>>, Option<Words>), StoreError> {

@@ -52,7 +52,7 @@ struct EventScan<'f> {
 impl<'f> EventScan<'f> {
     fn tests(&self) -> Tests<'f> {
         let q: &[_] = if self.words.is_some() { &[] } else { &self.filter.event.q };
-        Tests { q, matchers: &self.filter.event.matchers }
+        Tests { q, matches: &self.filter.event.matches }
     }
 
     fn push_conditions(&self, sql: &mut Sql) {
@@ -87,7 +87,7 @@ impl<'f> EventScan<'f> {
             && event.incidents.is_empty()
             && event.suppressed.is_none()
             && !has_words(self.filter)
-            && event.matchers.is_empty())
+            && event.matches.is_empty())
     }
 
     /// From the tables on, without the chain before it.

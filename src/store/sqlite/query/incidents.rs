@@ -7,7 +7,7 @@ use super::{
     super::{StoreError, maintenance::Log, rows::Columns, store_error},
     alerts,
     search::Words,
-    subject::Tests,
+    subject::{EVERYTHING, Tests},
     walk::{
         self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Scan, Sql, json_list, push_in, push_span,
         push_times,
@@ -52,10 +52,10 @@ impl<'f> IncidentScan<'f> {
     fn tests(&self) -> Tests<'f> {
         let alert = &self.filter.alert;
         if self.alerts_hold {
-            return Tests { q: &[], matchers: &[] };
+            return Tests { q: &[], matches: &EVERYTHING };
         }
         let q: &[_] = if self.words.is_some() { &[] } else { &alert.q };
-        Tests { q, matchers: &alert.matchers }
+        Tests { q, matches: &alert.matches }
     }
 
     fn push_source(&self, sql: &mut Sql) {
@@ -176,7 +176,7 @@ fn asks_for_alerts(filter: &IncidentFilter) -> bool {
     !(alert.integrations.is_empty()
         && alert.texts.is_empty()
         && alert.suppressed.is_none()
-        && alert.matchers.is_empty()
+        && alert.matches.is_empty()
         && alert.q.is_empty())
 }
 

@@ -9,7 +9,9 @@ mod events;
 mod incidents;
 mod logs;
 mod noise;
+mod replay;
 mod search;
+mod silences;
 mod similar;
 mod standing;
 mod subject;
@@ -28,15 +30,16 @@ use super::{
 };
 use crate::{
     domain::{
-        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId},
+        id::{AlertId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, SilenceId},
+        matcher::Match,
         time::{Span, Timestamp},
     },
     store::query::{
-        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, NoiseFilter, Page,
-        Reads,
+        AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, MatchedAlerts,
+        NoiseFilter, Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
         views::{
-            AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView,
-            SimilarIncident, TimelineView,
+            AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
+            TimelineView,
         },
     },
 };
@@ -311,6 +314,46 @@ impl Reads for SqliteStore {
     async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError> {
         let mut transaction = self.readers.begin().await.map_err(store_error)?;
         noise::noise(&mut transaction, filter).await
+    }
+
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        replay::span(&mut connection, since).await
+    }
+
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        let service = service.map(ServiceId::seq);
+        replay::events(&mut connection, span.first, span.end, service, limit).await
+    }
+
+    async fn silences(
+        &self,
+        filter: &SilenceFilter,
+        page: Page,
+    ) -> Result<Listed<StoredSilence>, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::list(&mut transaction, filter, page).await
+    }
+
+    async fn silence(&self, id: SilenceId) -> Result<Option<StoredSilence>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        silences::one(&mut connection, id).await
+    }
+
+    async fn alerts_matching(
+        &self,
+        matches: &Match,
+        service: Option<ServiceId>,
+        since: Timestamp,
+    ) -> Result<MatchedAlerts, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        silences::alerts_matching(&mut transaction, matches, service, since).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::super::{StoreError, rows::Columns};
 use crate::domain::{
-    matcher::{Field, Fields, Matcher, details_at},
+    matcher::{Field, Fields, Match, details_at},
     search::Query,
 };
 
@@ -14,16 +14,19 @@ use crate::domain::{
 pub(super) const DETAILS: &str = "CASE WHEN c.details_event_seq IS NULL THEN c.custom_details \
      ELSE CAST(substr(CAST(d.body AS BLOB), c.details_offset + 1, c.details_bytes) AS TEXT) END";
 
+/// What holds for every row.
+pub(super) static EVERYTHING: Match = Match::everything();
+
 /// What has to be true of a row besides what SQL says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tests<'f> {
     pub(super) q: &'f [Query],
-    pub(super) matchers: &'f [Matcher],
+    pub(super) matches: &'f Match,
 }
 
 impl Tests<'_> {
     pub(super) fn is_empty(self) -> bool {
-        self.q.is_empty() && self.matchers.is_empty()
+        self.q.is_empty() && self.matches.is_empty()
     }
 
     /// A question without words finds nothing.
@@ -32,7 +35,7 @@ impl Tests<'_> {
     }
 
     fn needs_details(self) -> bool {
-        self.matchers.iter().any(|matcher| matcher.to_string().starts_with("details."))
+        self.matches.looks_at_details()
     }
 
     /// The columns that [`Tests::hold`] reads, with the comma before them. `c` is the content, `g`
@@ -43,7 +46,7 @@ impl Tests<'_> {
         }
         let words =
             format!(", {dedup_key}, c.summary, c.source, c.component, c.\"group\", c.class");
-        if self.matchers.is_empty() {
+        if self.matches.is_empty() {
             return words;
         }
         let details = if self.needs_details() { DETAILS } else { "NULL" };
@@ -53,7 +56,7 @@ impl Tests<'_> {
     /// The tables that [`Tests::columns`] needs besides the content. `owner` is the table that
     /// names integration and service.
     pub(super) fn joins(self, owner: &str) -> String {
-        if self.matchers.is_empty() {
+        if self.matches.is_empty() {
             return String::new();
         }
         let details = if self.needs_details() {
@@ -85,7 +88,7 @@ impl Tests<'_> {
                 return Ok(false);
             }
         }
-        if self.matchers.is_empty() {
+        if self.matches.is_empty() {
             return Ok(true);
         }
         let [source, component, group, class] = texts;
@@ -105,7 +108,7 @@ impl Tests<'_> {
             details: c.read("custom_details")?,
             parsed_labels: OnceCell::new(),
         };
-        Ok(self.matchers.iter().all(|matcher| matcher.holds(&subject)))
+        Ok(self.matches.holds(&subject))
     }
 }
 

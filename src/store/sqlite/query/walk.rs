@@ -37,7 +37,7 @@ impl Limits {
     /// For rows of which there are few.
     pub(super) const NONE: Self = Self { rows: usize::MAX, time: Duration::MAX };
 
-    fn share(self, of: usize) -> Self {
+    pub(super) fn share(self, of: usize) -> Self {
         let parts = u32::try_from(of).unwrap_or(u32::MAX).max(1);
         Self { rows: (self.rows / of.max(1)).max(500), time: self.time / parts }
     }

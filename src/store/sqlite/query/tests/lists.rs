@@ -6,7 +6,7 @@ use crate::{
         alert::Status,
         event::{Action, Disposition, Link},
         id::{AlertId, IncidentId},
-        matcher::Matcher,
+        matcher::{Match, Matcher},
     },
     store::query::{ChangeFilter, IncidentRef},
 };
@@ -184,13 +184,15 @@ async fn a_text_that_an_alert_had_before_does_not_find_it() {
     }
 }
 
+fn all_of(texts: &[&str]) -> Match {
+    Match::all_of(texts.iter().map(|text| Matcher::parse(text).unwrap()).collect())
+}
+
 #[tokio::test]
 async fn matchers_reach_every_field() {
     let bench = filled().await;
-    let matching = |texts: &[&str]| AlertFilter {
-        matchers: texts.iter().map(|text| Matcher::parse(text).unwrap()).collect(),
-        ..AlertFilter::default()
-    };
+    let matching =
+        |texts: &[&str]| AlertFilter { matches: all_of(texts), ..AlertFilter::default() };
 
     for (matchers, expected) in [
         (&[r#"class="disk""#, r#"severity!="info""#][..], vec!["p/disk", "d/disk"]),
@@ -218,8 +220,8 @@ async fn large_details_are_read_from_the_body_and_matched() {
 
     let shown = bench.alerts(&AlertFilter::default()).await.items.remove(0);
     assert_eq!(shown.custom_details.unwrap().get(), details);
-    let matchers = vec![Matcher::parse(r#"details.host="a""#).unwrap()];
-    let listed = bench.alerts(&AlertFilter { matchers, ..AlertFilter::default() }).await;
+    let matches = all_of(&[r#"details.host="a""#]);
+    let listed = bench.alerts(&AlertFilter { matches, ..AlertFilter::default() }).await;
 
     assert_eq!(listed.items[0].custom_details.as_ref().unwrap().get(), details);
 }
@@ -232,17 +234,16 @@ async fn an_incident_fits_if_one_of_its_alerts_fits_as_a_whole() {
         found.iter().map(|incident| (incident.number, incident.alert_count)).collect()
     };
     let by_alert = |alert| IncidentFilter { alert, ..IncidentFilter::default() };
-    let matcher = |text| vec![Matcher::parse(text).unwrap()];
 
     for indexed in [false, true] {
         assert_eq!(titles(IncidentFilter::default()).await, [(4, 1), (3, 2), (2, 1), (1, 1)]);
         assert_eq!(titles(by_alert(q("disk"))).await, [(3, 2), (1, 1)], "{indexed}");
         assert_eq!(titles(by_alert(text(TextField::Class, &["cpu"]))).await, [(4, 1)]);
-        let info = AlertFilter { matchers: matcher(r#"severity="info""#), ..q("") };
+        let info = AlertFilter { matches: all_of(&[r#"severity="info""#]), ..q("") };
         let info = AlertFilter { q: Vec::new(), ..info };
         assert_eq!(titles(by_alert(info.clone())).await, [(3, 2)]);
-        let other = AlertFilter { matchers: matcher(r#"dedup_key="p/disk""#), ..info.clone() };
-        let both = AlertFilter { matchers: [info.matchers, other.matchers].concat(), ..q("disk") };
+        let both = all_of(&[r#"severity="info""#, r#"dedup_key="p/disk""#]);
+        let both = AlertFilter { matches: both, ..q("disk") };
         assert_eq!(titles(by_alert(both)).await, [], "no one alert is both");
         let integrations = bench.store.integrations_called("mon-payments").await.unwrap();
         let of_payments = AlertFilter { integrations, ..AlertFilter::default() };
@@ -316,8 +317,8 @@ async fn events_are_found_by_their_alert_their_own_words_and_their_key() {
         let incident = vec![IncidentRef::Number(3)];
         let incident = by(AlertFilter { incidents: incident, ..AlertFilter::default() });
         assert_eq!(dispositions(incident).await, ["opened", "opened"]);
-        let matchers = vec![Matcher::parse(r#"action="resolve""#).unwrap()];
-        let matched = by(AlertFilter { matchers, ..AlertFilter::default() });
+        let matches = all_of(&[r#"action="resolve""#]);
+        let matched = by(AlertFilter { matches, ..AlertFilter::default() });
         assert_eq!(dispositions(matched).await, ["ignored", "resolved"]);
         bench.index().await;
     }

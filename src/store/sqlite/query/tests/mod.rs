@@ -128,7 +128,7 @@ impl Bench {
         let mut unit = self.store.begin().await.unwrap();
         unit.configure(&change, &audit).await.unwrap().unwrap();
         unit.commit().await.unwrap();
-        self.directory = self.store.directory(self.directory.version + 1).await.unwrap();
+        self.directory = self.store.directory(self.directory.version + 1, self.now).await.unwrap();
     }
 
     /// Carries inputs out, a millisecond later than the ones before.
