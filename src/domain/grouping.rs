@@ -30,7 +30,7 @@ const MAX_ALERTS_LIMIT: u32 = 100_000;
 const FIELDS_MAX: usize = 10;
 /// How much alike texts must be unless the rule says otherwise, and what is entirely so; in
 /// ten-thousandths.
-pub const THRESHOLD_DEFAULT: u32 = 8500;
+pub use super::similarity::THRESHOLD_DEFAULT;
 const THRESHOLD_MAX: u32 = 10_000;
 
 const KEYS: [&str; 11] = [

@@ -4,10 +4,10 @@ use super::Batch;
 use crate::domain::{
     alert::{Alert, Status},
     changes::TimelineKind,
-    grouping::{GroupChoice, GroupingRule},
+    grouping::{By, GroupChoice, GroupingRule},
     id::{AlertId, IncidentId, RuleId, ServiceId},
     incident::{GroupKey, Incident},
-    similarity::Masked,
+    similarity::{Masked, Template},
     time::Timestamp,
     trace::{Stage, Trace},
 };
@@ -118,7 +118,15 @@ impl<'d> Batch<'d> {
     ) -> Option<Likeness> {
         let threshold = rule.similarity_threshold()?;
         let masked = Masked::of_fields(choice.texts.iter().map(String::as_str));
-        let found = self.working.templates((service, rule.id)).learn(&masked, threshold);
+        let templates = self.working.templates((service, rule.id));
+        let found = templates.learn(&masked, threshold);
+        let shown = templates.iter().find(|template| template.id == found.template);
+        let fields = match &rule.by {
+            By::Similarity { fields, .. } => fields.as_slice(),
+            By::Fields(_) | By::Time => &[],
+        };
+        choice.values =
+            fields.first().cloned().zip(shown.map(Template::shown)).into_iter().collect();
         choice.hashes = vec![found.template];
         let score = if found.is_new { "new template".to_owned() } else { ratio(found.score) };
         Some(Likeness { score, tokens: found.tokens })
