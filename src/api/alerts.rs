@@ -108,10 +108,10 @@ pub(super) fn explain_silences(api: &Api, alerts: &mut [AlertView]) {
     let directory = api.ingest.directory();
     for by in alerts.iter_mut().flat_map(|alert| &mut alert.suppressed_by) {
         let silence = match by.kind {
-            SuppressionKind::Silence => directory.silences().get(SilenceId::from_uuid(by.id)),
+            SuppressionKind::Silence => by.id.map(SilenceId::from_uuid),
             SuppressionKind::Inhibition => None,
         };
-        if let Some(silence) = silence {
+        if let Some(silence) = silence.and_then(|id| directory.silences().get(id)) {
             by.reason.clone_from(&silence.comment);
         }
     }

@@ -3,11 +3,13 @@
 mod description;
 mod inhibition_rules;
 mod integrations;
+mod noise;
 mod pages;
 mod receivers;
 mod routes;
 mod services;
 mod silences;
+mod stats;
 mod tokens;
 
 use std::{sync::Arc, time::Duration};

@@ -30,9 +30,10 @@ pub fn raw(text: &str) -> Raw {
 pub struct Suppression {
     #[schema(value_type = String)]
     pub kind: SuppressionKind,
-    /// Of the silence, or of the newest open source alert of the inhibition.
-    #[schema(value_type = String, format = Uuid)]
-    pub id: uuid::Uuid,
+    /// Of the silence, or of the newest open source alert of the inhibition; null if no source is
+    /// known any more.
+    #[schema(value_type = Option<String>, format = Uuid, required)]
+    pub id: Option<uuid::Uuid>,
     /// The silence's comment; in words what the source alert says.
     pub reason: String,
     /// null: not known, or without an end.

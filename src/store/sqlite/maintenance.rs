@@ -2,8 +2,8 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{StoreError, bulk::Bulk, rows::Columns, store_error};
 pub(super) use super::log::{Log, bounds, first_at};
+use super::{StoreError, bulk::Bulk, rows::Columns, store_error};
 use crate::{
     domain::{
         alert::Status,
@@ -273,8 +273,7 @@ async fn purge_events(
 
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes \
      WHERE seq < ?1 AND seq < (SELECT max(seq) FROM changes) ORDER BY seq LIMIT ?2)";
-const PURGE_NOTIFICATIONS: &str =
-    "DELETE FROM notifications WHERE seq IN (SELECT seq FROM notifications \
+const PURGE_NOTIFICATIONS: &str = "DELETE FROM notifications WHERE seq IN (SELECT seq FROM notifications \
      WHERE seq < ?1 AND seq < (SELECT max(seq) FROM notifications) ORDER BY seq LIMIT ?2)";
 
 /// Deletes the rows of a log from before a time; `statement` is bounded by a number and by rows.
@@ -289,18 +288,15 @@ async fn purge_log(
 }
 
 /// A key that has something due is still at work, however long ago it was heard of.
-pub(super) const PURGE_KEYS: &str =
-    "DELETE FROM key_states WHERE (integration_seq, dedup_key) IN \
+pub(super) const PURGE_KEYS: &str = "DELETE FROM key_states WHERE (integration_seq, dedup_key) IN \
      (SELECT k.integration_seq, k.dedup_key FROM key_states k INDEXED BY key_states_last_seen \
      WHERE k.last_seen_ms < ?1 AND k.due_ms IS NULL ORDER BY k.last_seen_ms LIMIT ?2)";
-pub(super) const PURGE_INHIBITORS: &str =
-    "DELETE FROM inhibitors WHERE (service_seq, rule_seq, hash) IN \
+pub(super) const PURGE_INHIBITORS: &str = "DELETE FROM inhibitors WHERE (service_seq, rule_seq, hash) IN \
      (SELECT n.service_seq, n.rule_seq, n.hash FROM inhibitors n INDEXED BY inhibitors_idle \
      WHERE n.idle_since_ms IS NOT NULL AND n.idle_since_ms < ?1 \
      ORDER BY n.idle_since_ms LIMIT ?2)";
 /// `?1` is not looked at.
-pub(super) const PURGE_TEMPLATES: &str =
-    "DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN \
+pub(super) const PURGE_TEMPLATES: &str = "DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN \
      (SELECT t.service_seq, t.rule_seq, t.template_seq FROM services s CROSS JOIN templates t \
      ON t.service_seq = s.seq WHERE s.deleted_at_ms IS NOT NULL AND ?1 IS NOT NULL LIMIT ?2)";
 

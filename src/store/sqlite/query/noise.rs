@@ -44,8 +44,7 @@ pub(super) async fn noise(
 ) -> Result<NoiseView, StoreError> {
     let first = filter.since.as_millis().div_euclid(HOUR_MS);
     let end = (filter.until.as_millis() - 1).div_euclid(HOUR_MS) + 1;
-    let hours =
-        if filter.until.since(filter.since) <= HOURLY_UP_TO { 1 } else { HOURS_A_DAY };
+    let hours = if filter.until.since(filter.since) <= HOURLY_UP_TO { 1 } else { HOURS_A_DAY };
     let mut view = NoiseView {
         since: Timestamp::from_millis(first * HOUR_MS),
         until: Timestamp::from_millis(end * HOUR_MS),

@@ -39,7 +39,7 @@ pub(super) fn quiet(stored: Option<&str>) -> Quiet {
 pub(super) fn silenced(quiet: &Quiet) -> Vec<Suppression> {
     let shown = quiet.silenced.iter().map(|on| Suppression {
         kind: SuppressionKind::Silence,
-        id: on.silence.uuid(),
+        id: Some(on.silence.uuid()),
         reason: String::new(),
         until: Some(on.until).filter(|until| *until < Timestamp::MAX),
     });
@@ -71,15 +71,14 @@ pub(super) async fn add_inhibitions(
     let sources: Vec<i64> = found.iter().filter_map(|(.., id)| *id).map(AlertId::seq).collect();
     let summaries = summaries(connection, sources).await?;
     for (at, by, source) in found {
-        let Some(id) = source else { continue };
-        let summary = summaries.get(&id.uuid()).map_or("", String::as_str);
-        let reason = if by.until.is_some() {
-            format!("its source alert has ended: {summary}")
-        } else {
-            format!("its source alert is open: {summary}")
+        let id = source.map(AlertId::uuid);
+        let state = if by.until.is_some() { "has ended" } else { "is open" };
+        let reason = match id.and_then(|id| summaries.get(&id)) {
+            Some(summary) => format!("its source alert {state}: {summary}"),
+            None => format!("its source alert {state}"),
         };
         let kind = SuppressionKind::Inhibition;
-        alerts[at].suppressed_by.push(Suppression { kind, id: id.uuid(), reason, until: by.until });
+        alerts[at].suppressed_by.push(Suppression { kind, id, reason, until: by.until });
     }
     Ok(())
 }
