@@ -116,12 +116,13 @@ impl<'d> Batch<'d> {
         let flapping = self.policy(alert.service_id).map(|policy| &policy.flapping);
         let until = flapping.and_then(|flapping| state.muted_until(flapping));
         let held = std::mem::take(&mut state.held);
+        let is_over = until.is_none_or(|until| until <= now);
         for id in held {
             let waiting = self.working.incident(id).is_some_and(|incident| {
                 !incident.is_open() && incident.notices.held_until.is_some()
             });
             // The one that is just being resolved waits as well; it is not resolved yet.
-            if waiting || alert.incident_id == Some(id) {
+            if !is_over && (waiting || alert.incident_id == Some(id)) {
                 state.held.push(id);
             }
             if waiting {

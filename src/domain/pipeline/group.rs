@@ -204,8 +204,9 @@ impl<'d> Batch<'d> {
             alert.incident_id = Some(incident_id);
             alert.standing.group = None;
             alert.standing.returning = None;
-            if kind == TimelineKind::Rejoined {
-                // It is known there: when it is loud that is no news.
+            if kind == TimelineKind::Rejoined && alert.first_event_at == now {
+                // It is known there: when it is loud that is no news. It is if it was suppressed
+                // until now: the end of a silence is heard of.
                 alert.standing.announced = true;
             }
         });
@@ -217,7 +218,7 @@ impl<'d> Batch<'d> {
             effect
         });
         let is_new = kind != TimelineKind::Rejoined;
-        self.voice(&alert, None, is_new, now);
+        self.voice(&alert, None, now);
         self.reach_storm(incident_id, u32::from(is_new), now);
         if let Some(effect) = effect {
             self.tell_effect(incident_id, effect, now, actor);

@@ -123,7 +123,7 @@ impl Batch<'_> {
             incident.hush(None, super::group::quiet_severity(&moved));
             effect
         });
-        self.voice(&moved, None, true, now);
+        self.voice(&moved, None, now);
         if let Some(effect) = effect {
             self.tell_effect(into, effect, now, "timer");
         }

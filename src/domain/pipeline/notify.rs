@@ -49,7 +49,7 @@ impl Batch<'_> {
             }
             Effect::Unchanged
         });
-        self.voice(&after, Some((before, policy_changed)), false, now);
+        self.voice(&after, Some((before, policy_changed)), now);
         if let Some(effect) = effect {
             self.tell_effect(incident_id, effect, now, actor);
         }
@@ -77,17 +77,18 @@ impl Batch<'_> {
     }
 
     /// Brings the receivers of an incident in line with how loud one of its alerts is, which had
-    /// the say `before` so far (`None`: it just came in; `is_new`: nobody knows it yet).
+    /// the say `before` so far (`None`: it just came in).
     pub(super) fn voice(
         &mut self,
         after: &Alert,
         before: Option<(&Alert, bool)>,
-        is_new: bool,
         now: Timestamp,
     ) {
         let Some(incident_id) = after.incident_id else { return };
         let policy_changed = before.is_some_and(|(_, changed)| changed);
         let before = before.map(|(alert, _)| alert);
+        // One that comes back to its incident is no news, not even a reminder.
+        let reminds = before.is_some() && !policy_changed;
         let had = before.filter(|alert| alert.is_loud());
         let becomes_loud = after.is_loud() && had.is_none();
         let rules = self.policy(after.service_id).map_or(&[][..], |policy| &policy.notify);
@@ -123,7 +124,7 @@ impl Batch<'_> {
                     continue;
                 }
                 if known || was_mute {
-                    holding.pending.repeat |= !is_new && !policy_changed;
+                    holding.pending.repeat |= reminds;
                 } else {
                     holding.pending.added += 1;
                     holding.pending.added_due.get_or_insert(now.plus(DIGEST));

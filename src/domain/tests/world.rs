@@ -107,11 +107,21 @@ impl World {
             What::Acknowledge => Intent::Acknowledge { dedup_key: dedup_key.unwrap() },
             What::Resolve => Intent::Resolve { dedup_key: dedup_key.unwrap() },
         };
+        self.input(&self.integration, Timestamp::from_millis(at), intent)
+    }
+
+    /// The same of any integration and with any content.
+    pub(crate) fn input(
+        &self,
+        integration: &Arc<Integration>,
+        received_at: Timestamp,
+        intent: Intent,
+    ) -> Input {
         let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
-        let prepared = pipeline::prepare(&event, &self.integration, &self.directory);
+        let prepared = pipeline::prepare(&event, integration, &self.directory);
         Input::Event(Arc::new(EventInput {
-            integration: Arc::clone(&self.integration),
-            received_at: Timestamp::from_millis(at),
+            integration: Arc::clone(integration),
+            received_at,
             event,
             body: StoredBody { text: "{}".to_owned(), details: None },
             prepared,
@@ -177,6 +187,19 @@ impl State {
         Some(format!("{}\n--- against ---\n{}", around(&ours, at), around(&theirs, at)))
     }
 
+    /// A silence or the policy of this service (`None`: of any) was changed: what is open is to be
+    /// matched anew, and keys that flap are to be looked at, as soon as something looks at them.
+    pub(crate) fn configured(&mut self, service: Option<ServiceId>, now: Timestamp) {
+        let concerned = |id: ServiceId| service.is_none_or(|service| service == id);
+        for alert in self.alerts.values_mut().filter(|a| a.is_open() && concerned(a.service_id)) {
+            alert.stale = true;
+            alert.dues.judge = Some(alert.dues.judge.map_or(now, |due| due.min(now)));
+        }
+        for (_, due) in self.key_states.values_mut() {
+            *due = due.map(|due| due.min(now));
+        }
+    }
+
     fn load(&self, keys: &LoadKeys) -> Loaded {
         let mut alerts: HashMap<AlertId, Alert> = HashMap::new();
         let mut take = |alert: &Alert| {
@@ -216,7 +239,13 @@ impl State {
             self.alerts.values().filter(of_incident).for_each(&mut take);
         }
         let mut key_states: BTreeMap<SourceKey, KeyState> = BTreeMap::new();
-        for key in &keys.key_states {
+        let came_back = |key: &&SourceKey| {
+            let all = of_key(key.0, &key.1);
+            !all.is_empty() && !all.iter().any(Alert::is_open)
+        };
+        let came_back: Vec<SourceKey> =
+            keys.returning_keys.iter().filter(came_back).cloned().collect();
+        for key in keys.key_states.iter().chain(&came_back) {
             key_states.extend(self.key_states.get(key).map(|(s, _)| (key.clone(), s.clone())));
         }
         if let Some((now, _)) = keys.due {
@@ -284,6 +313,7 @@ impl State {
             asked: Asked::default(),
         };
         loaded.answers(keys);
+        loaded.asked.key_states.extend(came_back);
         loaded
     }
 

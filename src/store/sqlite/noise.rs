@@ -13,7 +13,7 @@ use crate::domain::{
     id::{AlertId, IncidentId, RuleId, ServiceId},
     key::DedupKey,
     key_state::KeyState,
-    loading::{InhibitionKey, Inhibitor, LoadKeys, SourceKey, TARGETS_MAX},
+    loading::{InhibitionKey, Inhibitor, SourceKey, TARGETS_MAX},
     similarity::{Template, Templates},
     time::Timestamp,
 };
@@ -21,7 +21,7 @@ use crate::domain::{
 /// States of keys as they were found; and the keys among them that nobody asked for: they are due.
 pub(super) fn key_states(
     found: &[SqliteRow],
-    keys: &LoadKeys,
+    asked: &[SourceKey],
     names: &Names,
 ) -> Result<(Vec<(SourceKey, KeyState)>, Vec<SourceKey>), StoreError> {
     let mut states: HashMap<SourceKey, KeyState> = HashMap::new();
@@ -34,7 +34,7 @@ pub(super) fn key_states(
         let state: &str = c.read("state")?;
         let state = serde_json::from_str(state).map_err(|e| c.corrupt("state", e.to_string()))?;
         let key = (integration, key);
-        if !keys.key_states.contains(&key) {
+        if !asked.contains(&key) {
             due.push(key.clone());
         }
         states.insert(key, state);
