@@ -143,7 +143,14 @@ impl Gateway {
     pub(crate) fn add_route(&mut self, matchers: &Value, service_id: ServiceId) {
         let id = RouteId::new(Timestamp::default(), self.object(), 0);
         let matches = Match::from_json(matchers).unwrap();
-        self.routes.push(Route { id, matches, service_id });
+        self.routes.push(Route {
+            id,
+            matches,
+            service_id,
+            managed: false,
+            version: 1,
+            created_at: Timestamp::default(),
+        });
         self.publish();
     }
 
