@@ -59,8 +59,8 @@ pub trait Store: query::Reads + Send + Sync + Debug {
     /// Whether a row could be written now. Leaves nothing behind.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// Counts for the gauges at start: of open alerts by service and severity, and of open
-    /// incidents by service and status.
+    /// Counts for the gauges at start: of open alerts by service and severity, of open incidents by
+    /// service and status, and of open alerts that flap.
     async fn open_counts(&self) -> Result<OpenCounts, StoreError>;
 
     /// Size of the database in bytes, files beside it included.
@@ -108,6 +108,20 @@ pub enum Maintenance {
     Alive {
         now: Timestamp,
     },
+    /// Keys that nothing was heard of since then.
+    PurgeKeys {
+        before: Timestamp,
+    },
+    /// Inhibitors without a source since then.
+    PurgeInhibitors {
+        before: Timestamp,
+    },
+    /// Notifications that were decided before then.
+    PurgeNotifications {
+        before: Timestamp,
+    },
+    /// Templates of services that are gone.
+    PurgeTemplates,
     /// Gives free pages back to the file system.
     Vacuum,
 }
@@ -126,6 +140,8 @@ pub struct Progress {
 pub struct OpenCounts {
     pub alerts: Vec<(String, crate::domain::event::Severity, i64)>,
     pub incidents: Vec<(String, crate::domain::alert::Status, i64)>,
+    /// Open alerts whose key flaps.
+    pub flapping: i64,
 }
 
 impl OpenCounts {
