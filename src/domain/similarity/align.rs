@@ -98,9 +98,8 @@ fn replace_cost(a: &Unit, b: &Unit) -> u32 {
         (Wildcard, Soft | Variable | Wildcard) | (Soft | Variable, Wildcard) => 1,
         (Wildcard, _) | (_, Wildcard) | (Variable, Soft | Variable) | (Soft, Variable) => 3,
         (Soft, Soft) => 4,
-        (Variable, Word) | (Word, Variable) => 8,
         (Soft, Word) | (Word, Soft) => 10,
-        (Letter, _) | (_, Letter) => 20,
+        (Letter | Variable, _) | (_, Letter | Variable) => 20,
         (Word, Word) => 40,
     }
 }
@@ -112,9 +111,9 @@ fn gap_cost(unit: &Unit) -> u32 {
     }
     match unit.class {
         Class::Word => 45,
-        Class::Soft => 12,
+        Class::Soft => 8,
         Class::Letter => 10,
-        Class::Variable | Class::Wildcard => 3,
+        Class::Variable | Class::Wildcard => 12,
         Class::Field => IMPOSSIBLE,
     }
 }
@@ -213,11 +212,22 @@ pub(super) fn steps(a: &[Unit], b: &[Unit]) -> Vec<Step> {
     steps
 }
 
-/// How many units at the beginning and at the end are equal; they do not overlap.
+/// How many units at the beginning and at the end are equal; they do not overlap, and they end in
+/// words: which of two neighbours a variable stands for is left to the alignment.
 fn common_ends(a: &[Unit], b: &[Unit]) -> (usize, usize) {
-    let prefix = a.iter().zip(b).take_while(|(a, b)| a.equals(b)).count();
+    let equal = |(a, b): &(&Unit, &Unit)| a.equals(b);
+    let mut prefix = a.iter().zip(b).take_while(equal).count();
+    if prefix == a.len().max(b.len()) {
+        return (prefix, 0);
+    }
+    while prefix > 0 && !a[prefix - 1].is_word() {
+        prefix -= 1;
+    }
     let (a, b) = (&a[prefix..], &b[prefix..]);
-    let suffix = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.equals(b)).count();
+    let mut suffix = a.iter().rev().zip(b.iter().rev()).take_while(equal).count();
+    while suffix > 0 && !a[a.len() - suffix].is_word() {
+        suffix -= 1;
+    }
     (prefix, suffix)
 }
 
