@@ -50,7 +50,7 @@ pub(super) fn weight(class: Class) -> u32 {
 }
 
 /// What a text or template counts as a whole; a part that may be missing does not count.
-pub(super) fn weight_of(units: &[Unit]) -> u32 {
+fn weight_of(units: &[Unit]) -> u32 {
     units.iter().filter(|unit| !unit.is_optional).map(|unit| weight(unit.class)).sum()
 }
 
@@ -77,6 +77,40 @@ pub(super) fn words_of(units: &[Unit]) -> impl Iterator<Item = u64> {
         let is_first = !units[..at].iter().any(|before| before.hash == unit.hash);
         (unit.is_word() && is_first).then_some(unit.hash)
     })
+}
+
+/// The least that it costs if `shared` words of `a` are in `b` too, quicker to know than the cost:
+/// each plain word that is not shared stands for something else.
+pub(super) fn least_cost(a: &Summary, b: &Summary, shared: usize) -> u32 {
+    let one_side = |of: &Summary, other: &Summary| {
+        let unshared = u32::try_from(of.plain_words.saturating_sub(shared)).unwrap_or(u32::MAX);
+        unshared.saturating_mul(if other.has_wildcard { 3 } else { 10 })
+    };
+    one_side(a, b).max(one_side(b, a))
+}
+
+/// What is known of a text or template before it is aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) weight: u32,
+    /// How many different plain words it must have.
+    plain_words: usize,
+    has_wildcard: bool,
+}
+
+impl Summary {
+    pub(super) fn of(units: &[Unit]) -> Self {
+        let is_plain = |unit: &&Unit| unit.class == Class::Word && !unit.is_optional;
+        let is_first = |at: usize, unit: &Unit| {
+            !units[..at].iter().filter(is_plain).any(|before| before.hash == unit.hash)
+        };
+        let plain = units.iter().enumerate().filter(|(_, unit)| is_plain(unit));
+        Self {
+            weight: weight_of(units),
+            plain_words: plain.filter(|(at, unit)| is_first(*at, unit)).count(),
+            has_wildcard: units.iter().any(|unit| unit.class == Class::Wildcard),
+        }
+    }
 }
 
 fn share_a_word(a: &[Unit], b: &[Unit]) -> bool {
