@@ -4,11 +4,12 @@
 //! `LogHub` do, and learns each file's texts in order, as a grouping rule does with its default
 //! threshold. *Grouping accuracy* is the share of texts whose group holds exactly the texts of
 //! their true one.
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -32,31 +33,44 @@ struct Outcome {
     per_second: f64,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     // Cargo adds `--bench`.
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let folder =
         folder.context("which folder? make bench-grouping DATA=<folder with CSV files>")?;
-    let files = csv_files(Path::new(&folder))?;
+    let mut sets = Vec::new();
+    for file in csv_files(Path::new(&folder))? {
+        if let Some(lines) = read(&file)? {
+            sets.push((file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), lines));
+        }
+    }
+    if sets.is_empty() {
+        bail!("{folder} has no CSV file with lines and the columns Content and EventId");
+    }
 
     println!("threshold {THRESHOLD_DEFAULT}");
     println!();
     println!("| set | lines | true groups | found groups | grouping accuracy | texts/s |");
     println!("|---|---:|---:|---:|---:|---:|");
     let mut accuracies = Vec::new();
-    for file in files {
-        let Some(lines) = read(&file)? else { continue };
+    for (name, lines) in sets {
         let outcome = measure(&lines);
         let accuracy = share(outcome.right, outcome.lines);
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         println!(
             "| {name} | {} | {} | {} | {accuracy:.3} | {:.0} |",
             outcome.lines, outcome.true_groups, outcome.found_groups, outcome.per_second,
         );
         accuracies.push(accuracy);
-    }
-    if accuracies.is_empty() {
-        bail!("{folder} has no CSV file with lines and the columns Content and EventId");
     }
 
     let average = accuracies.iter().sum::<f64>() / as_f64(accuracies.len());
