@@ -33,7 +33,7 @@ use crate::{
 
 pub use configure::{
     Applied, ConfigAnswer, ConfigRequest, ConfigureError, PolicyRequest, RequestedBy, SilenceDraft,
-    unknown_receivers,
+    candidate, unknown_receivers,
 };
 pub use explain::Explained;
 
