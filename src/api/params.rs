@@ -311,6 +311,33 @@ fn fingerprint(path: &str, pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> [u8; 8] {
     eight
 }
 
+/// Reads a query string that has nothing but these switches, each `true` or `false`.
+pub fn flags<const N: usize>(query: &str, names: [&str; N]) -> Result<[bool; N], ApiError> {
+    let mut flags = [None; N];
+    let mut errors = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let mut wrong = |what: String| errors.push((name.to_string(), what));
+        let Some(at) = names.iter().position(|known| *known == name) else {
+            wrong(match names.join(", ") {
+                none if none.is_empty() => "is not a parameter of this call".to_owned(),
+                known => format!("is not a parameter of this call; it takes {known}"),
+            });
+            continue;
+        };
+        match (flags[at], value.as_ref()) {
+            (Some(_), _) => wrong("must be given once".to_owned()),
+            (None, "true") => flags[at] = Some(true),
+            (None, "false") => flags[at] = Some(false),
+            (None, _) => wrong("must be true or false".to_owned()),
+        }
+    }
+    if errors.is_empty() {
+        Ok(flags.map(Option::unwrap_or_default))
+    } else {
+        Err(ApiError::Invalid(errors))
+    }
+}
+
 /// A page that was asked for, and of what.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {

@@ -84,6 +84,14 @@ impl When {
         Some(Self::Once { from, until })
     }
 
+    /// Whether it will never be again.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Once { until, .. } => *until <= now,
+            Self::Weekly(_) => false,
+        }
+    }
+
     /// The members that it is read from.
     pub fn to_members(&self) -> Map<String, Value> {
         let members = match self {
@@ -133,11 +141,7 @@ impl Silence {
 
     /// Whether it will never be active again.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let past = match &self.when {
-            When::Once { until, .. } => *until <= now,
-            When::Weekly(_) => false,
-        };
-        past || self.expired_at.is_some_and(|at| at <= now)
+        self.when.is_over(now) || self.expired_at.is_some_and(|at| at <= now)
     }
 
     /// Whether there is nothing that it would not match, decided by its matchers alone.

@@ -32,7 +32,8 @@ use crate::{
 };
 
 pub use configure::{
-    ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy, SilenceDraft, unknown_receivers,
+    Applied, ConfigAnswer, ConfigRequest, ConfigureError, PolicyRequest, RequestedBy, SilenceDraft,
+    candidate, unknown_receivers,
 };
 pub use explain::Explained;
 

@@ -18,6 +18,7 @@ mod listeners;
 mod lists;
 mod noise;
 mod operations;
+mod policy;
 mod secrets;
 mod sql;
 mod start;

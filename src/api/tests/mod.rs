@@ -5,6 +5,7 @@ mod inhibition_rules;
 mod integrations;
 mod noise;
 mod pages;
+mod policy;
 mod receivers;
 mod routes;
 mod services;

@@ -78,12 +78,7 @@ impl Batch<'_> {
 
     /// Brings the receivers of an incident in line with how loud one of its alerts is, which had
     /// the say `before` so far (`None`: it just came in).
-    pub(super) fn voice(
-        &mut self,
-        after: &Alert,
-        before: Option<(&Alert, bool)>,
-        now: Timestamp,
-    ) {
+    pub(super) fn voice(&mut self, after: &Alert, before: Option<(&Alert, bool)>, now: Timestamp) {
         let Some(incident_id) = after.incident_id else { return };
         let policy_changed = before.is_some_and(|(_, changed)| changed);
         let before = before.map(|(alert, _)| alert);

@@ -113,8 +113,7 @@ impl Unit for SqliteUnit {
         }
         // What was taken so far changes its incident; of the open alerts found by key only those
         // that are no mere repeats do.
-        let (mut key_states, due_keys) =
-            noise::key_states(&key_rows, &keys.key_states, &names)?;
+        let (mut key_states, due_keys) = noise::key_states(&key_rows, &keys.key_states, &names)?;
         let targets = noise::targets(connection, &keys.targets).await?;
         let target_seqs: Vec<i64> = targets.iter().flat_map(|(_, seqs)| seqs).copied().collect();
         let found = sql::ALERTS_BY_SEQ.fetch(connection, &target_seqs, bind_seq).await?;

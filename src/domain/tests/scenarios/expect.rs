@@ -334,9 +334,9 @@ impl Check<'_> {
                 && at.is_none_or(|at| at == Some(row.at))
         });
         let shown = || {
-            let rows = rows.iter().map(|row| {
-                format!("{} {}: {}", self.shown(row.at), row.kind.as_str(), row.reason)
-            });
+            let rows = rows
+                .iter()
+                .map(|row| format!("{} {}: {}", self.shown(row.at), row.kind.as_str(), row.reason));
             rows.collect::<Vec<_>>()
         };
         if found { Ok(()) } else { Err(format!("the timeline has {:?}", shown())) }

@@ -136,7 +136,8 @@ impl<'s> Play<'s> {
     fn configure(&mut self, line: &Line) -> Result<bool, String> {
         let name = line.word(1);
         let known = |found: bool| if found { Ok(()) } else { Err(format!("there is no {name}")) };
-        let verbs = ["service", "integration", "route", "policy", "silence", "expire", "delete", "down"];
+        let verbs =
+            ["service", "integration", "route", "policy", "silence", "expire", "delete", "down"];
         if !verbs.contains(&line.word(0)) {
             return Ok(false);
         }

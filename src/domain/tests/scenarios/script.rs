@@ -45,13 +45,8 @@ pub(super) struct Line {
 
 impl Line {
     fn parse(number: usize, at: Timestamp, text: &str) -> Self {
-        let mut line = Self {
-            number,
-            at,
-            words: Vec::new(),
-            named: BTreeMap::new(),
-            body: Value::Null,
-        };
+        let mut line =
+            Self { number, at, words: Vec::new(), named: BTreeMap::new(), body: Value::Null };
         for word in words(text) {
             let is_name = |name: &str| {
                 !name.is_empty()

@@ -353,7 +353,8 @@ impl Reads for SqliteStore {
         since: Timestamp,
     ) -> Result<MatchedAlerts, StoreError> {
         let mut transaction = self.readers.begin().await.map_err(store_error)?;
-        silences::alerts_matching(&mut transaction, matches, service, since).await
+        let limits = silences::PREVIEW;
+        silences::alerts_matching(&mut transaction, matches, service, since, limits).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {

@@ -3,6 +3,7 @@
 mod lists;
 mod paging;
 mod plans;
+mod previews;
 
 use std::sync::Arc;
 
