@@ -113,14 +113,23 @@ impl Gateway {
         let DatabaseUrl::Sqlite(path) = &settings.database_url;
         let (store, is_new) = SqliteStore::open(path).await?;
         let store = Arc::new(store);
-        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1, clock.now()).await?));
         let started_at = clock.now();
+        if let Some(gap) = store.started(started_at).await? {
+            tracing::warn!(
+                from = %gap.from,
+                to = %gap.to,
+                "the gateway was down; alerts that were to resolve by themselves meanwhile get 15 \
+                 minutes more"
+            );
+        }
+        let directory = Arc::new(ArcSwap::from_pointee(store.directory(1, started_at).await?));
         #[expect(clippy::cast_precision_loss, reason = "53 bits of milliseconds are enough")]
         let metrics =
             Metrics::new(env!("CARGO_PKG_VERSION"), started_at.as_millis() as f64 / 1000.0)?;
         let metrics = Arc::new(metrics);
         let open = store.open_counts().await?;
         metrics.set_open(&open.alerts_by_label(), &open.incidents_by_label());
+        metrics.flapping(open.flapping);
         let (ingest, commands) = Ingest::new(
             settings.ingest.queue_capacity,
             Arc::clone(&directory),
@@ -138,6 +147,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: settings.ingest.max_batch,
             directory_is_stale: false,
+            templates: crate::store::decide::Learned::new(),
         };
         let tasks = Tasks::new();
         let committer_closing = CancellationToken::new();
@@ -178,10 +188,12 @@ impl Gateway {
         let stop = tasks.soft();
         tasks.spawn_essential("timers", timers::tick(ingest.clone(), stop.clone()));
         tasks.spawn_essential("search index", timers::index(ingest.clone(), stop.clone()));
+        tasks.spawn_essential("alive", timers::alive(ingest.clone(), stop.clone()));
         let retention = Retention {
             events: settings.retention.events,
             alerts: settings.retention.alerts,
             changes: settings.retention.changes,
+            deliveries: settings.retention.deliveries,
         };
         tasks.spawn_essential("purge", timers::purge(ingest, retention, stop.clone()));
         if let Some(url) = &settings.heartbeat_url {

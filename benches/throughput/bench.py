@@ -1,10 +1,12 @@
 """Measures the gateway with wrk and prints a Markdown report. Started by run.sh, which says how.
 
-Four things are measured in turn, round after round, every other round in reverse, so that a machine
+Six things are measured in turn, round after round, every other round in reverse, so that a machine
 that slows down or a database that grows does not favour one of them:
 
 - the gateway's no-op endpoint, which parses an event and answers: what HTTP and JSON alone cost;
 - durable events of repeating keys, and of fresh keys (each opens an alert);
+- the same two into a service with 200 silences, 50 inhibition rules, 50 grouping rules and 20 steps
+  of enrichment;
 - Alertmanager taking one alert a request, repeating as many keys. It keeps alerts in memory only.
 
 wrk waits for an answer before it sends the next request on a connection, so latencies are those of
@@ -106,6 +108,50 @@ def get(url: str, token: str | None = None) -> bytes:
         return response.read()
 
 
+def post(url: str, token: str, body: dict[str, object]) -> dict[str, object]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers=headers, data=json.dumps(body).encode())
+    try:
+        with opener.open(request, timeout=60) as response:
+            return json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{url} answered {error.code}: {error.read().decode(errors='replace')}")
+
+
+def make_ruled_service(gateway_url: str, token: str) -> str:
+    """Makes a service with many rules, as a large team has them; returns its routing key.
+
+    A few rules look at every event and most do not match, as in life: silences name hosts and
+    classes, inhibition names a cause, the last grouping rule takes what the others leave.
+    """
+    enrich: list[dict[str, object]] = [
+        {"extract": {"from": "summary", "regex": r"on (?P<host>\S+),"}},
+        {"map": {"label": "tier", "from": "label.host", "table": {f"host-{n:05d}": "gold" for n in range(0, 1000, 7)}}},
+    ]
+    enrich += [{"set": {"label": f"team{n}", "value": "core"}, "match": [f'class="class-{n}"']} for n in range(16)]
+    enrich += [{"set": {"label": "team", "value": "data"}, "match": ['group=~"prod-.*"']}, {"severity": "warning", "match": ['component="canary"']}]
+    inhibition = [
+        {"source": [f'class="down-{n}"'], "target": ['severity=~"warning|info"', f'component="component-{n}"'], "equal": ["source"]} for n in range(48)
+    ]
+    inhibition += [
+        {"source": ['class="host down"'], "target": ['severity=~"error|warning|info"'], "equal": ["source"]},
+        {"source": ['class="network down"'], "target": ['class=~"disk|cpu|memory"'], "equal": ["group"]},
+    ]
+    grouping: list[dict[str, object]] = [
+        {"match": [f'class="class-{n}"', f'group=~"team-{n}-.*"'], "by": ["component", "class"], "window": "30m"} for n in range(49)
+    ]
+    grouping += [{"by": ["group", "class", "label.host"], "window": "30m", "window_type": "sliding"}]
+    service = {"name": "ruled", "enrich": enrich, "inhibition": inhibition, "grouping": grouping}
+    post(f"{gateway_url}/api/v1/services", token, service)
+    for n in range(200):
+        matchers = [f'source="host-{90000 + n}.example.com"', 'severity=~"warning|error"'] if n % 4 else [f'component=~"batch-{n}-.*"']
+        silence = {"matchers": [matchers], "until": "2099-01-01T00:00:00Z", "comment": f"maintenance {n}", "service": "ruled"}
+        post(f"{gateway_url}/api/v1/silences", token, silence)
+    integration = post(f"{gateway_url}/api/v1/integrations", token, {"name": "ruled", "service": "ruled", "type": "pagerduty"})
+    return str(integration["key"])
+
+
 @contextmanager
 def running(name: str, command: list[str], directory: Path, ready_url: str, settings: dict[str, str]) -> Iterator[int]:
     """Starts a server, waits until it is ready, yields its process id, ends it."""
@@ -191,6 +237,10 @@ def measure(subjects: list[Subject]) -> int:
     return accepted
 
 
+def rule_ratio(ruled: Subject, plain: Subject) -> str:
+    return f"{median(mine.rate / theirs.rate for mine, theirs in zip(ruled.runs, plain.runs, strict=True)):.2f}"
+
+
 def row(subject: Subject, baseline: Subject, rival: Subject) -> str:
     def middle(value: Callable[[Run], float]) -> float:
         return median(value(run) for run in subject.runs)
@@ -229,12 +279,17 @@ def benchmark(binary: str, directory: Path) -> bool:
     )
     fresh = Subject("dutygate, durable, fresh keys", f"{gateway_url}/v2/enqueue", "events", "fresh", "202", stores_events=True, routing_key=key)
     rival = Subject(f"Alertmanager, {KEYS:,} keys", f"{rival_url}/api/v2/alerts", "alerts", "repeating", "200")
-    subjects = [noop, repeating, rival, fresh]
+    ruled_repeating = Subject(
+        f"dutygate, durable, {KEYS:,} keys, rules", f"{gateway_url}/v2/enqueue", "events", "repeating", "202", stores_events=True
+    )
+    ruled_fresh = Subject("dutygate, durable, fresh keys, rules", f"{gateway_url}/v2/enqueue", "events", "fresh", "202", stores_events=True)
+    subjects = [noop, repeating, ruled_repeating, rival, fresh, ruled_fresh]
 
     with (
         running("dutygate", [binary, "serve"], directory, f"{gateway_url}/readyz", settings) as gateway_pid,
         running("alertmanager", rival_command, directory, f"{rival_url}/-/ready", {}) as rival_pid,
     ):
+        ruled_repeating.routing_key = ruled_fresh.routing_key = make_ruled_service(gateway_url, token)
         memory_before = {pid: memory_mb(pid, "VmRSS") for pid in (gateway_pid, rival_pid)}
         accepted = measure(subjects)
         memory_after = {pid: (memory_mb(pid, "VmRSS"), memory_mb(pid, "VmHWM")) for pid in (gateway_pid, rival_pid)}
@@ -246,6 +301,7 @@ def benchmark(binary: str, directory: Path) -> bool:
     print("|---|---:|---:|---:|---:|---:|---:|")
     for subject in subjects:
         print(row(subject, noop, rival))
+    print(f"\nWith rules to without: {rule_ratio(ruled_repeating, repeating)} for repeating keys, {rule_ratio(ruled_fresh, fresh)} for fresh ones.")
     print("\n| memory, MB | before | after | highest |\n|---|---:|---:|---:|")
     for name, pid in (("dutygate", gateway_pid), ("Alertmanager", rival_pid)):
         print(f"| {name} | {memory_before[pid]:.0f} | {memory_after[pid][0]:.0f} | {memory_after[pid][1]:.0f} |")

@@ -33,6 +33,11 @@ impl Members {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether there is such a member, be it `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
     /// What answers show and no request sets: left out of account, so that a client can change
     /// what it got and send it back.
     pub(super) fn ignore(&mut self, names: &[&str]) {

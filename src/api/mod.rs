@@ -11,6 +11,7 @@ pub mod changes;
 pub mod error;
 mod etag;
 pub mod events;
+pub mod explain;
 pub mod inbound;
 pub mod incidents;
 mod inhibition_rules;
@@ -31,6 +32,7 @@ pub mod render;
 mod routes;
 mod services;
 mod silences;
+pub mod stats;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -133,11 +135,13 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 16] = [
+pub const TABLES: [&[table::Call]; 18] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
     changes::CALLS,
+    explain::CALLS,
+    stats::CALLS,
     services::CALLS,
     integrations::CALLS,
     silences::CALLS,

@@ -70,26 +70,40 @@ impl<'r> Params<'r> {
     /// Reads the query string of a list at `path` that takes `allowed`, besides what every list
     /// takes.
     pub fn of_list(path: &str, query: &'r str, allowed: &[&[&str]]) -> Self {
+        let known = PAGE.iter().chain(allowed.iter().copied().flatten()).copied().collect();
+        let mut params = Self::read(query, known);
+        params.fingerprint = fingerprint(path, &params.pairs);
+        params
+    }
+
+    /// Reads the query string of a call that takes `allowed` and has no pages.
+    pub fn of_call(query: &'r str, allowed: &[&str]) -> Self {
+        Self::read(query, allowed.to_vec())
+    }
+
+    fn read(query: &'r str, mut known: Vec<&str>) -> Self {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         let mut errors = Vec::new();
-        let known = || PAGE.iter().chain(allowed.iter().copied().flatten());
         let mut unknown: Vec<&str> = pairs
             .iter()
             .map(|(name, _)| name.as_ref())
-            .filter(|name| !known().any(|known| known == name))
+            .filter(|name| !known.contains(name))
             .collect();
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            let mut names: Vec<&str> = known().copied().collect();
-            names.sort_unstable();
-            let names = names.join(", ");
+            known.sort_unstable();
+            let names = known.join(", ");
             errors.extend(unknown.into_iter().map(|name| {
-                (name.to_owned(), format!("is not a parameter of this list; it takes {names}"))
+                (name.to_owned(), format!("is not a parameter of this call; it takes {names}"))
             }));
         }
-        let fingerprint = fingerprint(path, &pairs);
-        Self { pairs, errors, fingerprint }
+        Self { pairs, errors, fingerprint: [0; 8] }
+    }
+
+    /// Says everything that is wrong.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
     /// Notes a mistake.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     gateway::{Api, Body, Gateway, Problem, read, refused},
-    ui::{self, Failure, OrNext as _},
+    ui::{self, Failure},
 };
 
 const EXAMPLES: &str = "\
@@ -93,17 +93,18 @@ async fn send(
         return Ok(read(answer).await?);
     }
     let body = answer.text().await.unwrap_or_default();
-    if status != StatusCode::BAD_REQUEST {
-        return Err(refused(status, &body));
+    Err(refused_policy(status, path, &body).unwrap_or_else(|| refused(status, &body)))
+}
+
+/// What a gateway has against a policy file, if it is that.
+pub(super) fn refused_policy(status: StatusCode, path: &Path, body: &str) -> Option<Failure> {
+    let mistakes = mistakes(path, body);
+    if status != StatusCode::BAD_REQUEST || mistakes.is_empty() {
+        return None;
     }
-    let mistakes = mistakes(path, &body);
-    if mistakes.is_empty() {
-        return Err(refused(status, &body));
-    }
-    let number = mistakes.len();
-    let many = if number == 1 { "a mistake" } else { "mistakes" };
+    let many = if mistakes.len() == 1 { "a mistake" } else { "mistakes" };
     let told = anyhow::anyhow!("{} has {many}:\n{}", path.display(), mistakes.join("\n"));
-    Err(told).or_next("correct the file; nothing was changed")
+    Some(Failure::new(told, "correct the file; nothing was changed"))
 }
 
 /// The mistakes that a problem tells of, each with its line.

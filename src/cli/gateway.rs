@@ -49,6 +49,11 @@ pub(super) enum Body<'b> {
 impl Gateway {
     /// Settings are read only for what was not given.
     pub(super) fn open(self) -> Result<Api, Failure> {
+        self.open_for(TIMEOUT)
+    }
+
+    /// The same for calls that take up to `timeout`.
+    pub(super) fn open_for(self, timeout: Duration) -> Result<Api, Failure> {
         let (target, token) = match (self.url, self.token) {
             (Some(target), Some(token)) => (target, Some(token)),
             (url, token) => {
@@ -61,11 +66,12 @@ impl Gateway {
             "set DUTYGATE_TOKEN to a token with the role admin; the first start of the gateway \
              printed one, and the setting admin_token makes one",
         )?;
-        Api::new(target, token)
+        Ok(Api { client: target.client(timeout)?, target, token })
     }
 }
 
 impl Api {
+    #[cfg(test)]
     pub(super) fn new(target: Target, token: SecretString) -> Result<Self, Failure> {
         Ok(Self { client: target.client(TIMEOUT)?, target, token })
     }
@@ -80,6 +86,19 @@ impl Api {
     ) -> Result<Response, Failure> {
         let answer = self.send(method, path, query, body).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
+    }
+
+    /// Calls for an answer that comes line by line.
+    pub(super) async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Response, Failure> {
+        let request = self.client.request(method, self.target.join(path));
+        let request = request.bearer_auth(self.token.expose_secret()).json(body);
+        let request = request.header(header::ACCEPT, "application/x-ndjson");
+        request.send().await.map_err(|error| self.target.explain(error)).or_next(NOT_REACHED)
     }
 
     /// Calls and returns the answer, whatever it is.

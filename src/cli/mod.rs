@@ -12,6 +12,7 @@ mod gateway;
 mod healthcheck;
 mod man;
 mod openapi;
+mod replay;
 mod send;
 mod serve;
 mod settings_args;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Apply(apply::Apply),
+    Replay(replay::Replay),
     Send(Box<send::Send>),
     Token(token::Token),
     Backup(backup::Backup),
@@ -85,6 +87,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => block_on_threads(args.run()),
         Command::CheckConfig(args) => args.run(),
         Command::Apply(args) => block_on(args.run()),
+        Command::Replay(args) => block_on(args.run()),
         Command::Send(args) => block_on(args.run()),
         Command::Token(args) => block_on(args.run()),
         Command::Backup(args) => block_on(args.run()),

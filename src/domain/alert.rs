@@ -8,6 +8,7 @@ use super::{
     id::{AlertId, ContentSeq, EventSeq, IncidentId, IntegrationId, ServiceId},
     key::DedupKey,
     service::Timers,
+    standing::Standing,
     time::Timestamp,
 };
 
@@ -49,6 +50,11 @@ pub struct Alert {
     /// Newest event of this alert; each event names the one before it.
     pub last_event: EventSeq,
     pub content: ContentRef,
+    pub standing: Standing,
+    /// Its key flaps.
+    pub flapping: bool,
+    /// The policy was changed since it was matched against it.
+    pub stale: bool,
     pub dues: Dues,
 }
 
@@ -58,6 +64,14 @@ pub struct Alert {
 pub struct Dues {
     pub auto_resolve: Option<Timestamp>,
     pub ack_timeout: Option<Timestamp>,
+    /// What keeps it quiet begins or ends.
+    pub judge: Option<Timestamp>,
+}
+
+impl Dues {
+    pub fn earliest(&self) -> Option<Timestamp> {
+        [self.auto_resolve, self.ack_timeout, self.judge].into_iter().flatten().min()
+    }
 }
 
 /// What an action did to an open alert.
@@ -76,6 +90,16 @@ impl Alert {
             Status::Triggered | Status::Acknowledged => true,
             Status::Resolved => false,
         }
+    }
+
+    /// Open, and nothing keeps it quiet.
+    pub fn is_loud(&self) -> bool {
+        self.is_open() && self.standing.quiet.is_loud()
+    }
+
+    /// Silenced or inhibited.
+    pub fn is_suppressed(&self) -> bool {
+        self.is_open() && self.standing.quiet.is_suppressed()
     }
 
     /// Applies `action` to an open alert at `now`. The content of a trigger is merged by
@@ -143,5 +167,12 @@ impl Alert {
             }
             Status::Triggered | Status::Resolved => None,
         }
+    }
+
+    /// The columns that indexes and rare updates look at.
+    pub(super) fn indexed(&self) -> impl PartialEq + '_ {
+        let times = (self.acknowledged_at, self.resolved_at);
+        let marks = (self.flapping, self.stale);
+        (self.status, times, self.incident_id, self.dues, &self.standing, marks)
     }
 }

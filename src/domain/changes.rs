@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use super::{
     alert::{Alert, Status},
+    enrich::EnrichNote,
     event::{
-        Api, ChangeEvent, Disposition, Event, Fingerprints, SentTime, Severity, StoredBody,
-        closed_enum,
+        Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity,
+        StoredBody, closed_enum,
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, IntegrationId, RuleId,
-        ServiceId, TimelineId,
+        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId, ServiceId, TimelineId,
     },
     incident::Incident,
     key::DedupKey,
+    key_state::KeyState,
+    loading::{GroupHash, InhibitionKey, Inhibitor, SourceKey},
+    notify::Reason,
     service::Integration,
+    similarity::{TemplateChanges, Templates},
+    standing::{Matches, Side},
     time::{Span, Timestamp},
 };
 
@@ -36,8 +41,17 @@ pub struct Prepared {
     /// Of the directory it was worked out under; another one's is worked out again.
     pub directory_version: u64,
     pub service_id: ServiceId,
+    /// The route that picked the service, by its position.
+    pub route: Option<usize>,
+    /// What enrichment did, and the content that came of it if it did anything.
+    pub enriched: Vec<EnrichNote>,
+    pub content: Option<Box<Content>>,
+    /// The drop rule that matches, by its position.
+    pub dropped: Option<usize>,
     /// For triggers: the grouping rule that matches.
     pub group: Option<GroupChoice>,
+    /// For triggers: the silences, inhibition and notify rules that match.
+    pub matches: Matches,
     /// For triggers.
     pub fingerprints: Fingerprints,
 }
@@ -72,6 +86,12 @@ pub enum Verb {
     Unacknowledge,
     Resolve,
     Note(String),
+    /// Of an incident: nobody is notified for so long. Zero ends it.
+    Snooze(Span),
+    /// Of an incident: whose it is; `None` takes it back.
+    Assign(Option<String>),
+    /// Of an incident: its open alerts move into that one.
+    Merge(IncidentId),
 }
 
 /// One input of the pipeline.
@@ -119,44 +139,47 @@ pub enum ActionOutcome {
     Conflict(&'static str),
 }
 
-/// What an incident is looked up by: its service, the grouping rule, the hash of the values.
-pub type GroupHash = (ServiceId, RuleId, i64);
-
-/// What has to be loaded before a batch can be processed.
-#[derive(Clone, Debug, Default)]
-pub struct LoadKeys {
-    /// The open alert of each key. Its incident too, unless nothing but triggers of this severity
-    /// come and it has that severity already: repeats, which are most of all events, leave the
-    /// incident alone.
-    pub alert_keys: Vec<(IntegrationId, DedupKey, Option<Severity>)>,
-    /// Of these keys, if none is open, also the newest alert: a trigger may rejoin its incident.
-    pub returning_keys: Vec<(IntegrationId, DedupKey)>,
-    /// The newest open incident under each of these.
-    pub groups: Vec<GroupHash>,
-    pub alerts: Vec<AlertId>,
-    /// With all their open alerts.
-    pub incidents: Vec<IncidentId>,
-    pub services: Vec<ServiceId>,
-    /// Alerts and incidents whose timers are due by then, earliest first, at most this many of each.
-    pub due: Option<(Timestamp, u32)>,
-    /// Open alerts of a service, at most this many.
-    pub open_of_service: Option<(ServiceId, u32)>,
+/// A notification that was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNotification {
+    pub at: Timestamp,
+    pub service_id: ServiceId,
+    pub incident_id: IncidentId,
+    pub receiver: Arc<str>,
+    pub reason: Reason,
+    pub severity: Severity,
 }
 
-/// What was found. Each alert that may change its incident comes with it.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    pub alerts: Vec<Alert>,
-    pub incidents: Vec<Incident>,
-    pub groups: Vec<(GroupHash, IncidentId)>,
-    pub service_clocks: Vec<(ServiceId, Timestamp)>,
-    /// More was due than [`LoadKeys::due`] allowed: a tick has to come first.
-    pub more_due: bool,
+/// How often something happened in a batch, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub silenced: u64,
+    pub inhibited: u64,
+    pub muted: u64,
+    pub paused: u64,
+    pub dropped: u64,
+    pub storms: u64,
+    /// By how much the number of open flapping alerts changes.
+    pub flapping: i64,
+}
+
+impl Tally {
+    pub fn add(&mut self, more: &Self) {
+        self.silenced += more.silenced;
+        self.inhibited += more.inhibited;
+        self.muted += more.muted;
+        self.paused += more.paused;
+        self.dropped += more.dropped;
+        self.storms += more.storms;
+        self.flapping += more.flapping;
+    }
 }
 
 /// Everything a batch changes, ready to be written.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// When the last of its inputs came in.
+    pub now: Timestamp,
     pub events: Vec<NewEvent>,
     pub contents: Vec<NewContent>,
     pub new_alerts: Vec<Alert>,
@@ -176,12 +199,23 @@ pub struct Changes {
     /// By how much the numbers of open alerts and incidents change, for the gauges.
     pub open_alerts: Vec<(ServiceId, Severity, i64)>,
     pub open_incidents: Vec<(ServiceId, Status, i64)>,
+    /// States of keys; one that says nothing any more is removed.
+    pub key_states: Vec<(SourceKey, ServiceId, KeyState, Option<Timestamp>)>,
+    pub inhibitors: Vec<(InhibitionKey, Inhibitor)>,
+    /// The part that an alert has in inhibition rules from now on; empty: none.
+    pub sides: Vec<(AlertId, ServiceId, Vec<Side>)>,
+    /// Targets under these, besides those that were loaded, are to be judged at this time.
+    pub woken: Vec<(InhibitionKey, Timestamp)>,
+    pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
+    pub notifications: Vec<NewNotification>,
+    pub tally: Tally,
 }
 
 impl Changes {
     /// Whether there is anything to write besides the clocks.
     pub fn is_empty(&self) -> bool {
         let Self {
+            now: _,
             events,
             contents,
             new_alerts,
@@ -197,6 +231,13 @@ impl Changes {
             counts,
             open_alerts: _,
             open_incidents: _,
+            key_states,
+            inhibitors,
+            sides,
+            woken,
+            templates,
+            notifications,
+            tally: _,
         } = self;
         events.is_empty()
             && contents.is_empty()
@@ -208,6 +249,61 @@ impl Changes {
             && timeline.is_empty()
             && change_events.is_empty()
             && counts.is_empty()
+            && key_states.is_empty()
+            && inhibitors.is_empty()
+            && sides.is_empty()
+            && woken.is_empty()
+            && templates.is_empty()
+            && notifications.is_empty()
+    }
+}
+
+impl Changes {
+    /// An alert that was touched: how it is now, and was before the batch.
+    pub(super) fn add_alert(&mut self, alert: Alert, before: Option<&Alert>) {
+        let service = alert.service_id;
+        if let Some(before) = before.filter(|before| before.is_open()) {
+            add(&mut self.open_alerts, (service, before.severity), -1);
+            self.tally.flapping -= i64::from(before.flapping);
+        }
+        if alert.is_open() {
+            add(&mut self.open_alerts, (service, alert.severity), 1);
+            self.tally.flapping += i64::from(alert.flapping);
+        }
+        match before {
+            None => self.new_alerts.push(alert),
+            Some(before) if *before == alert => {}
+            Some(before) if before.indexed() == alert.indexed() => self.merged_alerts.push(alert),
+            Some(_) => self.updated_alerts.push(alert),
+        }
+    }
+
+    /// The same for an incident.
+    pub(super) fn add_incident(&mut self, incident: Incident, before: Option<&Incident>) {
+        let service = incident.service_id;
+        if let Some(before) = before.filter(|before| before.is_open()) {
+            add(&mut self.open_incidents, (service, before.status), -1);
+        }
+        if incident.is_open() {
+            add(&mut self.open_incidents, (service, incident.status), 1);
+        }
+        match before {
+            None => self.new_incidents.push(incident),
+            Some(before) if *before == incident => {}
+            Some(_) => self.updated_incidents.push(incident),
+        }
+    }
+}
+
+/// Adds to the number of a service and label.
+fn add<L: PartialEq>(
+    numbers: &mut Vec<(ServiceId, L, i64)>,
+    (service, label): (ServiceId, L),
+    by: i64,
+) {
+    match numbers.iter_mut().find(|(s, l, _)| *s == service && *l == label) {
+        Some((_, _, number)) => *number += by,
+        None => numbers.push((service, label, by)),
     }
 }
 
@@ -259,6 +355,17 @@ closed_enum! {
         TriggeredAgain = "triggered_again",
         Resolved = "resolved",
         Note = "note",
+        Reopened = "reopened",
+        Suppressed = "suppressed",
+        Released = "released",
+        Muted = "muted",
+        Paused = "paused",
+        Flapping = "flapping",
+        Storm = "storm",
+        Snoozed = "snoozed",
+        Assigned = "assigned",
+        Merged = "merged",
+        Notified = "notified",
     }
 }
 
@@ -285,6 +392,31 @@ pub struct HourlyCount {
     pub alerts: u32,
     pub incidents: u32,
     pub resolved_alerts: u32,
+    pub notifications: u32,
+    /// Incidents that were acknowledged or resolved for the first time, and how long that took
+    /// together, in milliseconds.
+    pub acknowledged: u32,
+    pub acknowledged_after_ms: i64,
+    pub resolved: u32,
+    pub resolved_after_ms: i64,
+}
+
+impl HourlyCount {
+    pub fn new(service_id: ServiceId, hour: i64) -> Self {
+        Self {
+            service_id,
+            hour,
+            events: 0,
+            alerts: 0,
+            incidents: 0,
+            resolved_alerts: 0,
+            notifications: 0,
+            acknowledged: 0,
+            acknowledged_after_ms: 0,
+            resolved: 0,
+            resolved_after_ms: 0,
+        }
+    }
 }
 
 impl Input {
@@ -310,6 +442,15 @@ impl EventInput {
             event: self.event.clone(),
             body: self.body.clone(),
             prepared,
+        }
+    }
+
+    /// What a trigger says, as enrichment left it.
+    pub fn content(&self) -> Option<&Content> {
+        match (&self.prepared.content, &self.event.intent) {
+            (Some(content), _) => Some(content),
+            (None, Intent::Trigger { content, .. }) => Some(content),
+            (None, Intent::Acknowledge { .. } | Intent::Resolve { .. }) => None,
         }
     }
 

@@ -42,6 +42,14 @@ macro_rules! closed_enum {
                 serializer.serialize_str(self.as_str())
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                let unknown = || serde::de::Error::custom(format!("{text:?} is unknown"));
+                Self::parse(&text).ok_or_else(unknown)
+            }
+        }
     };
 }
 pub(crate) use closed_enum;

@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -29,7 +30,7 @@ const MAX_ALERTS_LIMIT: u32 = 100_000;
 const FIELDS_MAX: usize = 10;
 /// How much alike texts must be unless the rule says otherwise, and what is entirely so; in
 /// ten-thousandths.
-pub const THRESHOLD_DEFAULT: u32 = 8500;
+pub use super::similarity::THRESHOLD_DEFAULT;
 const THRESHOLD_MAX: u32 = 10_000;
 
 const KEYS: [&str; 11] = [
@@ -90,7 +91,7 @@ pub struct GroupingRule {
 }
 
 /// The rule that was chosen for an alert, with what the incident is looked up by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupChoice {
     pub rule: RuleId,
     /// The values compared, as shown in `group_key`.
@@ -107,6 +108,14 @@ pub fn choose(rules: &[GroupingRule], fields: &impl Fields) -> Option<GroupChoic
 }
 
 impl GroupingRule {
+    /// How alike texts have to be, in ten-thousandths, if that is what the rule looks at.
+    pub fn similarity_threshold(&self) -> Option<u32> {
+        match self.by {
+            By::Similarity { threshold, .. } => Some(threshold),
+            By::Fields(_) | By::Time => None,
+        }
+    }
+
     fn choice(&self, fields: &impl Fields) -> GroupChoice {
         let value = |name| fields.field(name).into_owned();
         let names = match &self.by {

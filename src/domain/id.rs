@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::time::Timestamp;
@@ -158,20 +158,50 @@ impl Default for Sequences {
 }
 
 /// Makes ids and generated keys. Same seed, same sequences, same times: same ids.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ids {
     next: Sequences,
-    random: StdRng,
+    random: Random,
+}
+
+/// Random numbers that can be drawn again: SHA-256 over a seed and a counter. A batch that has to
+/// be processed anew makes the same ids as before.
+#[derive(Clone, Debug)]
+struct Random {
+    seed: [u8; 32],
+    block: u64,
+    drawn: [u32; 8],
+    left: usize,
+}
+
+impl Random {
+    fn new(seed: [u8; 32]) -> Self {
+        Self { seed, block: 0, drawn: [0; 8], left: 0 }
+    }
+
+    fn next_u32(&mut self) -> u32 {
+        if self.left == 0 {
+            let hash = Sha256::new().chain_update(self.seed).chain_update(self.block.to_le_bytes());
+            let bytes: [u8; 32] = hash.finalize().into();
+            for (number, four) in self.drawn.iter_mut().zip(bytes.chunks_exact(4)) {
+                *number = four.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            }
+            self.block += 1;
+            self.left = self.drawn.len();
+        }
+        self.left -= 1;
+        self.drawn[self.left]
+    }
 }
 
 impl Ids {
     pub fn new(next: Sequences, seed: [u8; 32]) -> Self {
-        Self { next, random: StdRng::from_seed(seed) }
+        Self { next, random: Random::new(seed) }
     }
 
     /// 128 random bits, for a dedup key that the sender left to us.
     pub fn random_128(&mut self) -> u128 {
-        u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64())
+        (0..4).fold(0, |bits, _| bits << 32 | u128::from(self.random.next_u32()))
     }
 
     pub fn content(&mut self) -> ContentSeq {
@@ -180,7 +210,7 @@ impl Ids {
         ContentSeq(seq)
     }
 
-    fn take(random: &mut StdRng, counter: &mut i64) -> (i64, u32) {
+    fn take(random: &mut Random, counter: &mut i64) -> (i64, u32) {
         let seq = *counter;
         *counter += 1;
         (seq, random.next_u32())

@@ -3,19 +3,25 @@
 //! Its severity is that of its worst open alert, kept by counters, so that no change of one alert
 //! needs a look at the others.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    alert::Status,
+    alert::{Alert, Status},
     event::Severity,
     grouping::GroupChoice,
     id::{IncidentId, RuleId, ServiceId},
+    notify::{Holding, HoldingState, Reason, View},
+    notify_rule::NotifyRule,
     service::Timers,
     time::Timestamp,
 };
 
 /// How many of an incident's open alerts have each severity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct OpenAlerts {
     pub info: u32,
     pub warning: u32,
@@ -30,6 +36,15 @@ impl OpenAlerts {
             Severity::Warning => &mut self.warning,
             Severity::Error => &mut self.error,
             Severity::Critical => &mut self.critical,
+        }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            info: self.info.saturating_sub(other.info),
+            warning: self.warning.saturating_sub(other.warning),
+            error: self.error.saturating_sub(other.error),
+            critical: self.critical.saturating_sub(other.critical),
         }
     }
 
@@ -90,8 +105,43 @@ pub struct Incident {
     /// The severity that was acknowledged: a worse alert makes the incident triggered again.
     pub acknowledged_severity: Option<Severity>,
     pub resolved_at: Option<Timestamp>,
-    /// When its acknowledgement runs out, as stored.
-    pub ack_timeout_due: Option<Timestamp>,
+    /// Nobody is notified before then, unless it gets worse.
+    pub snoozed_until: Option<Timestamp>,
+    /// Whose it is, by name.
+    pub assignee: Option<String>,
+    /// The highest of the service's storm thresholds that it reached.
+    pub storm: Option<u32>,
+    pub notices: Notices,
+    /// When something about it is due next, as stored: its acknowledgement or snooze runs out, a
+    /// receiver is to be told.
+    pub due: Option<Timestamp>,
+}
+
+/// What an incident keeps for its notifications.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notices {
+    /// How many of its open alerts are quiet.
+    pub quiet: OpenAlerts,
+    pub holdings: Vec<Holding>,
+    /// It is resolved, and its resolve waits for a key that flaps and is mute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Timestamp>,
+}
+
+impl Notices {
+    /// The text kept in the database; `None` where there is nothing to keep.
+    pub fn to_stored(&self) -> Option<String> {
+        if *self == Self::default() { None } else { serde_json::to_string(self).ok() }
+    }
+
+    /// Reads what [`Notices::to_stored`] wrote. `Err` says what is damaged.
+    pub fn from_stored(text: Option<&str>) -> Result<Self, String> {
+        text.map_or_else(
+            || Ok(Self::default()),
+            |text| serde_json::from_str(text).map_err(|error| error.to_string()),
+        )
+    }
 }
 
 /// What the change of one alert did to its incident.
@@ -138,7 +188,11 @@ impl Incident {
             acknowledged_by: None,
             acknowledged_severity: None,
             resolved_at: None,
-            ack_timeout_due: None,
+            snoozed_until: None,
+            assignee: None,
+            storm: None,
+            notices: Notices::default(),
+            due: None,
         }
     }
 
@@ -149,38 +203,58 @@ impl Incident {
         }
     }
 
-    /// Takes in an open alert of `severity` at `now`. A sliding window moves along only while it
+    /// The highest severity of its loud alerts.
+    pub fn loudest(&self) -> Option<Severity> {
+        self.open.without(self.notices.quiet).highest()
+    }
+
+    /// Takes in an open alert of `severity` at `now`; `wakes` says that it is loud and nobody has
+    /// acknowledged it. A sliding window moves along only while it
     /// is `accepting`: a key that returns to its incident later does not open the window again, so
     /// at most the newest incident of a group accepts.
-    pub fn add(&mut self, severity: Severity, accepting: bool, now: Timestamp) -> Effect {
+    pub fn add(
+        &mut self,
+        severity: Severity,
+        wakes: bool,
+        accepting: bool,
+        now: Timestamp,
+    ) -> Effect {
         self.alert_count += 1;
         if accepting {
             self.last_alert_at = now;
         }
         *self.open.of(severity) += 1;
+        self.judge(wakes.then_some(severity), now)
+    }
+
+    /// One of its open alerts, of `severity`, becomes loud and nobody has acknowledged it.
+    pub fn hear(&mut self, severity: Severity, now: Timestamp) -> Effect {
         self.judge(Some(severity), now)
     }
 
-    /// One of its open alerts went from one severity to another. An acknowledged alert that gets
-    /// worse does not wake anybody: PagerDuty's way.
-    pub fn change(
-        &mut self,
-        from: Severity,
-        to: Severity,
-        alert_status: Status,
-        now: Timestamp,
-    ) -> Effect {
+    /// One of its open alerts was quiet with the one severity and is with the other; `None`: is
+    /// not quiet.
+    pub fn hush(&mut self, was: Option<Severity>, is: Option<Severity>) {
+        if let Some(was) = was {
+            let count = self.notices.quiet.of(was);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(is) = is {
+            *self.notices.quiet.of(is) += 1;
+        }
+    }
+
+    /// One of its open alerts went from one severity to another; `wakes` as for
+    /// [`Incident::add`]: an acknowledged alert that gets worse does not wake anybody, which is
+    /// PagerDuty's way.
+    pub fn change(&mut self, from: Severity, to: Severity, wakes: bool, now: Timestamp) -> Effect {
         if from == to {
             return Effect::Unchanged;
         }
         let count = self.open.of(from);
         *count = count.saturating_sub(1);
         *self.open.of(to) += 1;
-        let raised = match alert_status {
-            Status::Triggered => Some(to),
-            Status::Acknowledged | Status::Resolved => None,
-        };
-        self.judge(raised, now)
+        self.judge(wakes.then_some(to), now)
     }
 
     /// One of its open alerts, of `severity`, was resolved.
@@ -204,6 +278,71 @@ impl Incident {
         self.acknowledged_severity = None;
     }
 
+    /// A resolved incident is open again: its key came back within `reopen_within`.
+    pub fn reopen(&mut self, now: Timestamp) {
+        self.unacknowledge();
+        self.resolved_at = None;
+        self.notices.held_until = None;
+        for holding in &mut self.notices.holdings {
+            holding.reopen(now);
+        }
+    }
+
+    /// One of its open alerts moves to another incident.
+    pub fn lose(&mut self, alert: &Alert) {
+        let count = self.open.of(alert.severity);
+        *count = count.saturating_sub(1);
+        if !alert.is_loud() {
+            self.hush(Some(alert.severity), None);
+        }
+        for rule in alert.standing.matches.notify.iter().filter(|_| alert.is_loud()) {
+            for holding in &mut self.notices.holdings {
+                holding.quieter(*rule);
+            }
+        }
+        self.alert_count = self.alert_count.saturating_sub(1);
+    }
+
+    /// Its open alerts are another incident's now.
+    pub fn merged_away(&mut self, now: Timestamp) {
+        self.status = Status::Resolved;
+        self.resolved_at = Some(now);
+        self.snoozed_until = None;
+    }
+
+    /// Decides what each receiver is told at `now`.
+    pub fn judge_holdings(
+        &mut self,
+        rules: &[NotifyRule],
+        now: Timestamp,
+    ) -> Vec<(Arc<str>, Reason)> {
+        let view = View {
+            status: self.status,
+            loud: self.loudest(),
+            snoozed_until: self.snoozed_until,
+            rules,
+            resolve_held_until: self.notices.held_until,
+        };
+        let mut told = Vec::new();
+        for holding in &mut self.notices.holdings {
+            let reasons = holding.judge(&view, now);
+            told.extend(reasons.into_iter().map(|reason| (Arc::clone(&holding.receiver), reason)));
+        }
+        told
+    }
+
+    /// Whether somebody was told of it and is owed the resolve.
+    pub fn is_told(&self) -> bool {
+        self.notices.holdings.iter().any(|holding| holding.state == HoldingState::Told)
+    }
+
+    /// When something about it is due next.
+    pub fn next_due(&self, timers: &Timers) -> Option<Timestamp> {
+        let holdings = self.notices.holdings.iter().filter_map(|holding| holding.due);
+        let own = [self.ack_timeout_due(timers), self.snoozed_until, self.notices.held_until];
+        own.into_iter().flatten().chain(holdings).min()
+    }
+
     /// When its acknowledgement runs out.
     pub fn ack_timeout_due(&self, timers: &Timers) -> Option<Timestamp> {
         match self.status {
@@ -221,6 +360,7 @@ impl Incident {
         let Some(to) = self.open.highest() else {
             self.status = Status::Resolved;
             self.resolved_at = Some(now);
+            self.snoozed_until = None;
             return Effect::Resolved;
         };
         self.severity = to;

@@ -42,9 +42,28 @@ pub struct AutoResolve {
     pub from: AutoResolveFrom,
 }
 
+/// A time in which the gateway was not running and heard of nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+impl Gap {
+    /// How long alerts that should have resolved by themselves in the gap are given for their
+    /// sources to say that they are still there: no false all-clear.
+    const GRACE: Span = Span::from_secs(15 * 60);
+
+    fn postpones(self, due: Timestamp) -> Timestamp {
+        if self.from < due && due <= self.to { self.to.plus(Self::GRACE) } else { due }
+    }
+}
+
 /// The timers of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
+    /// The gateway was down: see [`Gap`]. Known to the directory, not to the policy.
+    pub gap: Option<Gap>,
     pub auto_resolve: Option<AutoResolve>,
     /// After this an acknowledged alert or incident is triggered again.
     pub acknowledgement_timeout: Option<Span>,
@@ -53,10 +72,11 @@ pub struct Timers {
 impl Timers {
     pub fn auto_resolve_due(&self, first: Timestamp, last: Timestamp) -> Option<Timestamp> {
         let AutoResolve { after, from } = self.auto_resolve?;
-        Some(match from {
+        let due = match from {
             AutoResolveFrom::FirstEvent => first.plus(after),
             AutoResolveFrom::LastEvent => last.plus(after),
-        })
+        };
+        Some(self.gap.map_or(due, |gap| gap.postpones(due)))
     }
 }
 

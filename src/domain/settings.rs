@@ -57,6 +57,10 @@ pub struct AutoPause {
 }
 
 impl Flapping {
+    /// Nothing is watched.
+    pub const OFF: Self =
+        Self { max_changes: 4, within: Span::ZERO, mute: Span::ZERO, mode: FlappingMode::Off };
+
     /// Reads `{"max_changes": 4, "within": "60m", "mute": "120m", "mode": "mark"}`; what is left
     /// out is as shown.
     pub fn from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Self> {
@@ -87,6 +91,9 @@ impl Flapping {
 }
 
 impl AutoPause {
+    /// Nothing waits.
+    pub const OFF: Self = Self { span: Span::ZERO, when: PauseWhen::Off };
+
     /// Reads `{"for": "2m", "when": "transient"}`.
     pub fn from_json(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Self> {
         let mut place = Place::new(path, errors);

@@ -61,6 +61,15 @@ impl Serialize for Timestamp {
     }
 }
 
+/// Reads what [`Timestamp`]'s `Serialize` writes.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse_rfc3339(&text)
+            .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 time"))
+    }
+}
+
 /// A length of time, in whole milliseconds, never negative.
 ///
 /// Written `"90s"`, `"15m"`, `"4h"`, `"7d"`, `"250ms"`: one number and one unit.

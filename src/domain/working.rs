@@ -1,49 +1,58 @@
 //! The working set: what a batch loaded, as the inputs before have left it.
 //!
-//! It only keeps state; what to do with it is the pipeline's.
+//! It only keeps state; what to do with it is the pipeline's. Whatever is looked up here and was
+//! not loaded is noted as missing: the batch is then loaded further and processed from the start.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    sync::Arc,
 };
 
 use super::{
     alert::Alert,
-    changes::{Changes, GroupHash, HourlyCount, Loaded, TimelineEntry, TimelineKind},
+    changes::{Changes, HourlyCount, TimelineEntry, TimelineKind},
+    event::Content,
     id::{AlertId, Ids, IncidentId, IntegrationId, RuleId, ServiceId},
     incident::Incident,
     key::DedupKey,
+    key_state::KeyState,
+    loading::{GroupHash, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey},
     routing::Directory,
     service::Timers,
+    similarity::Templates,
     time::Timestamp,
 };
 
 /// A loaded or new thing, and how it was before the batch.
 #[derive(Debug)]
-struct Slot<T> {
+struct Slot<'l, T> {
     value: T,
     /// `None`: it is new.
-    before: Option<T>,
+    before: Option<&'l T>,
     touched: bool,
 }
 
 /// Something whose timer is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
+    Key(SourceKey),
     Alert(AlertId),
     Incident(IncidentId),
 }
 
 /// State of one batch.
 #[derive(Debug)]
-pub(super) struct Working<'d> {
-    directory: &'d Directory,
+pub(super) struct Working<'l> {
+    directory: &'l Directory,
+    loaded: &'l Loaded,
+    missing: LoadKeys,
     /// Bounds of the timers of everything that is open here, earliest first. Entries of what has
     /// changed since stay in it and are passed over.
     due: BinaryHeap<Reverse<(Timestamp, Due)>>,
-    alerts: HashMap<AlertId, Slot<Alert>>,
+    alerts: HashMap<AlertId, Slot<'l, Alert>>,
     touched_alerts: Vec<AlertId>,
-    incidents: HashMap<IncidentId, Slot<Incident>>,
+    incidents: HashMap<IncidentId, Slot<'l, Incident>>,
     touched_incidents: Vec<IncidentId>,
     open_keys: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
     /// The newest alert of keys that have none open.
@@ -52,13 +61,22 @@ pub(super) struct Working<'d> {
     touched_groups: Vec<GroupHash>,
     clocks: HashMap<ServiceId, (Timestamp, bool)>,
     counts: Vec<HourlyCount>,
+    key_states: HashMap<SourceKey, KeyState>,
+    touched_keys: BTreeMap<SourceKey, ServiceId>,
+    inhibitors: HashMap<InhibitionKey, Inhibitor>,
+    touched_inhibitors: BTreeSet<InhibitionKey>,
+    targets: HashMap<InhibitionKey, BTreeSet<AlertId>>,
+    templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
+    touched_templates: BTreeSet<(ServiceId, RuleId)>,
     pub(super) changes: Changes,
 }
 
-impl<'d> Working<'d> {
-    pub(super) fn new(loaded: Loaded, directory: &'d Directory) -> Self {
+impl<'l> Working<'l> {
+    pub(super) fn new(loaded: &'l Loaded, directory: &'l Directory) -> Self {
         let mut working = Self {
             directory,
+            loaded,
+            missing: LoadKeys::default(),
             due: BinaryHeap::new(),
             alerts: HashMap::new(),
             touched_alerts: Vec::new(),
@@ -66,26 +84,40 @@ impl<'d> Working<'d> {
             touched_incidents: Vec::new(),
             open_keys: HashMap::new(),
             returning: HashMap::new(),
-            groups: HashMap::new(),
+            groups: loaded.groups.iter().copied().collect(),
             touched_groups: Vec::new(),
-            clocks: HashMap::new(),
+            clocks: loaded.service_clocks.iter().map(|(id, now)| (*id, (*now, false))).collect(),
             counts: Vec::new(),
+            key_states: loaded.key_states.iter().cloned().collect(),
+            touched_keys: BTreeMap::new(),
+            inhibitors: loaded.inhibitors.iter().cloned().collect(),
+            touched_inhibitors: BTreeSet::new(),
+            targets: HashMap::new(),
+            templates: loaded
+                .templates
+                .iter()
+                .map(|(rule, templates)| (*rule, Arc::clone(templates)))
+                .collect(),
+            touched_templates: BTreeSet::new(),
             changes: Changes::default(),
         };
-        for alert in loaded.alerts {
-            working.index(&alert);
-            working.watch_alert(&alert);
-            let slot = Slot { before: Some(alert.clone()), value: alert, touched: false };
-            working.alerts.insert(slot.value.id, slot);
+        for alert in &loaded.alerts {
+            working.index(alert);
+            working.watch_alert(alert);
+            let slot = Slot { value: alert.clone(), before: Some(alert), touched: false };
+            working.alerts.insert(alert.id, slot);
         }
-        for incident in loaded.incidents {
-            working.watch_incident(&incident);
-            let slot = Slot { before: Some(incident.clone()), value: incident, touched: false };
-            working.incidents.insert(slot.value.id, slot);
+        for incident in &loaded.incidents {
+            working.watch_incident(incident);
+            let slot = Slot { value: incident.clone(), before: Some(incident), touched: false };
+            working.incidents.insert(incident.id, slot);
         }
-        working.groups = loaded.groups.into_iter().collect();
-        working.clocks =
-            loaded.service_clocks.into_iter().map(|(id, now)| (id, (now, false))).collect();
+        for (key, ids) in &loaded.targets {
+            working.targets.entry(*key).or_default().extend(ids);
+        }
+        for (key, state) in &loaded.key_states {
+            working.watch_key(key, state);
+        }
         working
     }
 
@@ -110,15 +142,19 @@ impl<'d> Working<'d> {
 
     fn watch_alert(&mut self, alert: &Alert) {
         if alert.is_open() {
-            let bounds = [alert.dues.auto_resolve, alert.dues.ack_timeout];
             let due = Due::Alert(alert.id);
-            self.due.extend(bounds.into_iter().flatten().min().map(|at| Reverse((at, due))));
+            self.due.extend(alert.dues.earliest().map(|at| Reverse((at, due))));
         }
     }
 
     fn watch_incident(&mut self, incident: &Incident) {
         let due = Due::Incident(incident.id);
-        self.due.extend(incident.ack_timeout_due.map(|at| Reverse((at, due))));
+        self.due.extend(incident.due.map(|at| Reverse((at, due))));
+    }
+
+    fn watch_key(&mut self, key: &SourceKey, state: &KeyState) {
+        let due = state.due(self.flapping_of(key));
+        self.due.extend(due.map(|at| Reverse((at, Due::Key(key.clone())))));
     }
 
     /// Takes out the earliest bound that is reached by `now`.
@@ -164,14 +200,107 @@ impl<'d> Working<'d> {
         ids
     }
 
-    pub(super) fn incident(&self, id: IncidentId) -> Option<&Incident> {
+    /// The incident, if there is one; asks for it if it was not loaded.
+    pub(super) fn incident(&mut self, id: IncidentId) -> Option<&Incident> {
+        if !self.incidents.contains_key(&id) && !self.loaded.asked.incidents.contains(&id) {
+            self.missing.bare_incidents.push(id);
+        }
         self.incidents.get(&id).map(|slot| &slot.value)
     }
 
     /// The newest open incident that may be joined under a hash.
-    pub(super) fn group(&self, service: ServiceId, rule: RuleId, hash: i64) -> Option<&Incident> {
-        let id = self.groups.get(&(service, rule, hash))?;
-        self.incident(*id).filter(|incident| incident.is_open())
+    pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
+        let Some(id) = self.groups.get(&key).copied() else {
+            if !self.loaded.asked.groups.contains(&key) {
+                self.missing.groups.push(key);
+            }
+            return None;
+        };
+        self.incident(id).filter(|incident| incident.is_open())
+    }
+
+    pub(super) fn key_state(&mut self, key: &SourceKey) -> KeyState {
+        if !self.key_states.contains_key(key) && !self.loaded.asked.key_states.contains(key) {
+            self.missing.key_states.push(key.clone());
+        }
+        self.key_states.get(key).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_key_state(&mut self, key: &SourceKey, service: ServiceId, state: KeyState) {
+        self.touched_keys.insert(key.clone(), service);
+        self.watch_key(key, &state);
+        self.key_states.insert(key.clone(), state);
+    }
+
+    /// The flapping settings that hold for a key: those of the service it was last heard of in.
+    fn flapping_of(&self, (integration, key): &SourceKey) -> &'l super::settings::Flapping {
+        let alert = self
+            .open_alert(*integration, key)
+            .or_else(|| self.newest_alert(*integration, key))
+            .map(|alert| alert.service_id);
+        let service = alert.or_else(|| Some(self.directory.integration(*integration)?.service_id));
+        let policy = service.and_then(|id| self.directory.service(id));
+        policy.map_or(&super::settings::Flapping::OFF, |service| &service.policy.flapping)
+    }
+
+    pub(super) fn inhibitor(&mut self, key: InhibitionKey) -> Inhibitor {
+        if !self.inhibitors.contains_key(&key) && !self.loaded.asked.inhibitors.contains(&key) {
+            self.missing.inhibitors.push(key);
+        }
+        self.inhibitors.get(&key).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_inhibitor(&mut self, key: InhibitionKey, inhibitor: Inhibitor) {
+        self.touched_inhibitors.insert(key);
+        self.inhibitors.insert(key, inhibitor);
+    }
+
+    /// The open alerts that are targets under `key`, as far as they are here; and whether there
+    /// may be more.
+    pub(super) fn targets(&mut self, key: InhibitionKey) -> (Vec<AlertId>, bool) {
+        if !self.loaded.asked.targets.contains(&key) {
+            self.missing.targets.push(key);
+        }
+        let loaded = self.loaded.targets.iter().find(|(k, _)| *k == key);
+        let more = loaded.is_some_and(|(_, ids)| ids.len() >= super::loading::TARGETS_MAX);
+        let ids = self.targets.get(&key).map(|ids| ids.iter().copied().collect());
+        (ids.unwrap_or_default(), more)
+    }
+
+    /// The part an alert has in inhibition rules has changed.
+    pub(super) fn set_sides(&mut self, alert: &Alert, before: &[super::standing::Side]) {
+        let now = alert.standing.matches.sides.as_slice();
+        let now = if alert.is_open() { now } else { &[] };
+        for side in before.iter().filter(|side| side.target) {
+            let key = (alert.service_id, side.rule, side.hash);
+            if let Some(ids) = self.targets.get_mut(&key) {
+                ids.remove(&alert.id);
+            }
+        }
+        for side in now.iter().filter(|side| side.target) {
+            let key = (alert.service_id, side.rule, side.hash);
+            self.targets.entry(key).or_default().insert(alert.id);
+        }
+        self.changes.sides.retain(|(id, ..)| *id != alert.id);
+        self.changes.sides.push((alert.id, alert.service_id, now.to_vec()));
+    }
+
+    /// What an alert says, if it is known here.
+    pub(super) fn content(&mut self, id: AlertId) -> Option<Arc<Content>> {
+        let found = self.loaded.contents.iter().find(|(known, _)| *known == id);
+        if found.is_none() && !self.loaded.asked.contents.contains(&id) {
+            self.missing.contents.push(id);
+        }
+        found.map(|(_, content)| Arc::clone(content))
+    }
+
+    /// The templates of a similarity rule, to be learned into.
+    pub(super) fn templates(&mut self, rule: (ServiceId, RuleId)) -> &mut Templates {
+        if !self.templates.contains_key(&rule) && !self.loaded.asked.templates.contains(&rule) {
+            self.missing.templates.push(rule);
+        }
+        self.touched_templates.insert(rule);
+        Arc::make_mut(self.templates.entry(rule).or_default())
     }
 
     pub(super) fn insert_alert(&mut self, mut alert: Alert) {
@@ -183,6 +312,14 @@ impl<'d> Working<'d> {
     }
 
     pub(super) fn insert_incident(&mut self, incident: Incident) {
+        self.file(&incident);
+        self.touched_incidents.push(incident.id);
+        let slot = Slot { value: incident, before: None, touched: true };
+        self.incidents.insert(slot.value.id, slot);
+    }
+
+    /// From now on an incident is found under its group's hashes.
+    pub(super) fn file(&mut self, incident: &Incident) {
         if let Some(group) = &incident.group {
             for hash in &group.hashes {
                 let key = (incident.service_id, group.rule, *hash);
@@ -190,9 +327,6 @@ impl<'d> Working<'d> {
                 self.touched_groups.push(key);
             }
         }
-        self.touched_incidents.push(incident.id);
-        let slot = Slot { value: incident, before: None, touched: true };
-        self.incidents.insert(slot.value.id, slot);
     }
 
     /// Changes an alert; `None` if it was not loaded.
@@ -223,18 +357,19 @@ impl<'d> Working<'d> {
         id: IncidentId,
         change: impl FnOnce(&mut Incident) -> R,
     ) -> Option<R> {
+        self.incident(id)?;
         let slot = self.incidents.get_mut(&id)?;
-        let due = slot.value.ack_timeout_due;
+        let due = slot.value.due;
         let result = change(&mut slot.value);
         let timers = timers_of(self.directory, slot.value.service_id);
-        slot.value.ack_timeout_due = slot.value.ack_timeout_due(&timers);
+        slot.value.due = slot.value.next_due(&timers);
         if !slot.touched {
             slot.touched = true;
             self.touched_incidents.push(id);
         }
-        if due != slot.value.ack_timeout_due {
-            let incident = slot.value.clone();
-            self.watch_incident(&incident);
+        if due != slot.value.due {
+            let next = slot.value.due;
+            self.due.extend(next.map(|at| Reverse((at, Due::Incident(id)))));
         }
         Some(result)
     }
@@ -268,73 +403,72 @@ impl<'d> Working<'d> {
         let hour = now.as_millis() / 3_600_000;
         let found = self.counts.iter().position(|c| c.service_id == service_id && c.hour == hour);
         let at = found.unwrap_or_else(|| {
-            self.counts.push(HourlyCount {
-                service_id,
-                hour,
-                events: 0,
-                alerts: 0,
-                incidents: 0,
-                resolved_alerts: 0,
-            });
+            self.counts.push(HourlyCount::new(service_id, hour));
             self.counts.len() - 1
         });
         &mut self.counts[at]
     }
 
-    /// What is to be written, in the order in which things were first touched.
-    pub(super) fn into_changes(mut self) -> Changes {
+    /// What is to be written, in the order in which things were first touched; or what has to be
+    /// loaded before that can be said.
+    pub(super) fn into_changes(mut self) -> Result<Changes, LoadKeys> {
         self.touched_groups.sort();
         self.touched_groups.dedup();
         for key in std::mem::take(&mut self.touched_groups) {
-            let (service, rule, hash) = key;
-            match self.group(service, rule, hash).map(|incident| incident.id) {
+            match self.group(key).map(|incident| incident.id) {
                 Some(id) => self.changes.groups.push((key, id)),
                 None => self.changes.closed_groups.push(key),
             }
         }
+        if !self.missing.is_empty() {
+            return Err(deduplicated(self.missing));
+        }
         let Self {
+            loaded,
             mut alerts,
             touched_alerts,
             mut incidents,
             touched_incidents,
             clocks,
             counts,
+            key_states,
+            touched_keys,
+            mut inhibitors,
+            touched_inhibitors,
+            mut templates,
+            touched_templates,
             mut changes,
+            directory,
             ..
         } = self;
         for id in touched_alerts {
             let Some(Slot { value: alert, before, .. }) = alerts.remove(&id) else { continue };
-            let service = alert.service_id;
-            if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
-                add(&mut changes.open_alerts, (service, before.severity), -1);
-            }
-            if alert.is_open() {
-                add(&mut changes.open_alerts, (service, alert.severity), 1);
-            }
-            match before {
-                None => changes.new_alerts.push(alert),
-                Some(before) if before == alert => {}
-                Some(before) if indexed(&before) == indexed(&alert) => {
-                    changes.merged_alerts.push(alert);
-                }
-                Some(_) => changes.updated_alerts.push(alert),
-            }
+            changes.add_alert(alert, before);
         }
         for id in touched_incidents {
             let Some(Slot { value: incident, before, .. }) = incidents.remove(&id) else {
                 continue;
             };
-            let service = incident.service_id;
-            if let Some(before) = before.as_ref().filter(|before| before.is_open()) {
-                add(&mut changes.open_incidents, (service, before.status), -1);
+            changes.add_incident(incident, before);
+        }
+        let known: HashMap<&SourceKey, &KeyState> =
+            loaded.key_states.iter().map(|(key, state)| (key, state)).collect();
+        for (key, service) in touched_keys {
+            let Some(state) = key_states.get(&key) else { continue };
+            if known.get(&key) != Some(&state) {
+                let flapping = directory.service(service).map(|s| &s.policy.flapping);
+                let due = flapping.and_then(|flapping| state.due(flapping));
+                changes.key_states.push((key, service, state.clone(), due));
             }
-            if incident.is_open() {
-                add(&mut changes.open_incidents, (service, incident.status), 1);
-            }
-            match before {
-                None => changes.new_incidents.push(incident),
-                Some(before) if before == incident => {}
-                Some(_) => changes.updated_incidents.push(incident),
+        }
+        for key in touched_inhibitors {
+            changes.inhibitors.extend(inhibitors.remove(&key).map(|state| (key, state)));
+        }
+        for rule in touched_templates {
+            let Some(mut learned) = templates.remove(&rule) else { continue };
+            let rows = Arc::make_mut(&mut learned).take_changes();
+            if !rows.is_empty() {
+                changes.templates.push((rule, learned, rows));
             }
         }
         changes.service_clocks = clocks
@@ -343,28 +477,28 @@ impl<'d> Working<'d> {
             .collect();
         changes.service_clocks.sort();
         changes.counts = counts;
-        changes
+        Ok(changes)
     }
 }
 
-/// Adds to the number of a service and label.
-fn add<L: PartialEq>(
-    numbers: &mut Vec<(ServiceId, L, i64)>,
-    (service, label): (ServiceId, L),
-    by: i64,
-) {
-    match numbers.iter_mut().find(|(s, l, _)| *s == service && *l == label) {
-        Some((_, _, number)) => *number += by,
-        None => numbers.push((service, label, by)),
+fn deduplicated(mut keys: LoadKeys) -> LoadKeys {
+    fn once<T: Clone + Eq + std::hash::Hash>(items: &mut Vec<T>) {
+        let mut seen = HashSet::new();
+        items.retain(|item| seen.insert(item.clone()));
     }
-}
-
-/// The columns of an alert that indexes and rare updates look at.
-fn indexed(alert: &Alert) -> impl PartialEq + use<> {
-    (alert.status, alert.acknowledged_at, alert.resolved_at, alert.incident_id, alert.dues)
+    once(&mut keys.bare_incidents);
+    once(&mut keys.incidents);
+    once(&mut keys.groups);
+    once(&mut keys.key_states);
+    once(&mut keys.inhibitors);
+    once(&mut keys.targets);
+    once(&mut keys.contents);
+    once(&mut keys.templates);
+    keys
 }
 
 /// A service that is gone has no timers: nothing of its closed past happens by itself.
 pub(super) fn timers_of(directory: &Directory, service: ServiceId) -> Timers {
-    directory.service(service).map(|service| service.policy.timers).unwrap_or_default()
+    let timers = directory.service(service).map(|service| service.policy.timers);
+    Timers { gap: directory.gap, ..timers.unwrap_or_default() }
 }

@@ -18,19 +18,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Command, Held, Unavailable,
+    Command, Explained, Held, Unavailable,
     configure::{self, ConfigAnswer, ConfigRequest, ConfigureError, Planned, RequestedBy},
+    explain,
 };
 use crate::{
     clock::Clock,
     domain::{
-        changes::{Changes, Input, Outcome},
+        changes::{Changes, EventInput, Input, Outcome, Tally},
         configuration::{Audit, Configuration, Refused},
-        id::Ids,
+        id::{Ids, ServiceId},
+        notify::Reason,
         pipeline,
         routing::Directory,
     },
-    store::{Store, StoreError},
+    store::{
+        Store, StoreError,
+        decide::{Decided, Learned, decide},
+    },
     telemetry::{self, metrics::Metrics},
 };
 
@@ -70,6 +75,18 @@ pub struct Committer {
     pub(crate) max_batch: usize,
     /// A change of the configuration is committed and could not be read back yet.
     pub(crate) directory_is_stale: bool,
+    /// What similarity rules have learned, as committed.
+    pub(crate) templates: Learned,
+}
+
+/// The event, prepared under this directory.
+fn prepared_under(directory: &Directory, event: Arc<EventInput>) -> Arc<EventInput> {
+    if event.prepared.directory_version == directory.version {
+        return event;
+    }
+    let integration = directory.integration(event.integration.id).unwrap_or(&event.integration);
+    let prepared = pipeline::prepare(&event.event, integration, directory);
+    Arc::new(event.prepared_as(Arc::clone(integration), prepared))
 }
 
 type Waiting = (oneshot::Sender<Result<Outcome, Unavailable>>, Held);
@@ -110,6 +127,7 @@ impl Committer {
     async fn work(&mut self, commands: &mut Vec<Command>) {
         let mut inputs = Vec::new();
         let mut waiting = Vec::new();
+        let mut to_explain = Vec::new();
         let mut bytes = 0;
         for command in commands.drain(..) {
             match command {
@@ -128,6 +146,8 @@ impl Committer {
                     // Whoever asked may have hung up; the change holds all the same.
                     answer.send(self.configure(*request, by).await).ok();
                 }
+                // Nothing waits for it, so it may as well see the whole batch it came with.
+                Command::Explain(event, answer, held) => to_explain.push((event, answer, held)),
                 Command::Maintain(step, answer) => {
                     self.batch(&mut inputs, &mut waiting).await;
                     bytes = 0;
@@ -140,6 +160,20 @@ impl Committer {
             }
         }
         self.batch(&mut inputs, &mut waiting).await;
+        for (event, answer, _held) in to_explain {
+            answer.send(self.explain(event).await).ok();
+        }
+    }
+
+    async fn explain(&self, event: Arc<EventInput>) -> Result<Explained, Unavailable> {
+        let directory = self.directory.load_full();
+        let event = prepared_under(&directory, event);
+        let (store, templates) = (&*self.store, &self.templates);
+        explain::explain(store, event, &directory, &self.ids, templates).await.map_err(|error| {
+            let error = telemetry::chain(&error);
+            tracing::error!(%error, "an event cannot be explained");
+            Unavailable::Database
+        })
     }
 
     async fn batch(&mut self, inputs: &mut Vec<Input>, waiting: &mut Vec<Waiting>) {
@@ -164,13 +198,8 @@ impl Committer {
     fn prepare_again_if_stale(&self, inputs: &mut [Input]) {
         let directory = self.directory.load();
         for input in inputs {
-            if let Input::Event(event) = input
-                && event.prepared.directory_version != directory.version
-            {
-                let integration =
-                    directory.integration(event.integration.id).unwrap_or(&event.integration);
-                let prepared = pipeline::prepare(&event.event, integration, &directory);
-                *event = Arc::new(event.prepared_as(Arc::clone(integration), prepared));
+            if let Input::Event(event) = input {
+                *event = prepared_under(&directory, Arc::clone(event));
             }
         }
     }
@@ -206,28 +235,20 @@ impl Committer {
 
     /// The outcomes, and whether anything had to be written for them.
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<(Vec<Outcome>, bool), StoreError> {
-        let keys = pipeline::load_keys(inputs);
-        let is_tick = matches!(inputs, [Input::Tick(_)]);
-        let (mut unit, loaded) = loop {
-            let mut unit = self.store.begin().await?;
-            let loaded = unit.load(&keys).await?;
-            match keys.due {
-                // After a long silence more is due than one batch takes: that comes first.
-                Some((now, _)) if loaded.more_due && !is_tick => {
-                    drop(unit);
-                    Box::pin(self.try_commit(&[Input::Tick(now)])).await?;
-                }
-                _ => break (unit, loaded),
-            }
-        };
         let directory = self.directory.load_full();
-        let (changes, outcomes) = pipeline::process(inputs, loaded, &directory, &mut self.ids);
+        let mut unit = self.store.begin().await?;
+        let decided = decide(&mut *unit, inputs, &directory, &self.ids, &self.templates).await?;
+        let Decided { mut changes, outcomes, ids } = decided;
         let written = !changes.is_empty();
         if written {
             unit.save(&changes).await?;
         }
         // Also if there is nothing in it: a transaction left open holds back the checkpoint.
         unit.commit().await?;
+        self.ids = ids;
+        for (rule, learned, _) in changes.templates.drain(..) {
+            self.templates.insert(rule, learned);
+        }
         self.count_changes(&changes, &directory);
         Ok((outcomes, written))
     }
@@ -265,6 +286,23 @@ impl Committer {
         }
         for count in &changes.counts {
             self.metrics.noise(name(count.service_id), count.events, count.incidents);
+        }
+        let Tally { silenced, inhibited, muted, paused, dropped, storms, flapping } = changes.tally;
+        let suppressed = [
+            ("silence", silenced),
+            ("inhibition", inhibited),
+            ("flapping", muted),
+            ("pause", paused),
+            ("drop", dropped),
+        ];
+        for (reason, alerts) in suppressed {
+            self.metrics.suppressed(reason, alerts);
+        }
+        self.metrics.storms(storms);
+        self.metrics.flapping(flapping);
+        for reason in Reason::ALL {
+            let decided = changes.notifications.iter().filter(|told| told.reason == *reason);
+            self.metrics.notifications(reason.as_str(), decided.count() as u64);
         }
     }
 
@@ -347,7 +385,7 @@ impl Committer {
     /// Resolves what is open in a service that goes away, a bounded number at a time.
     async fn close_service(
         &mut self,
-        service_id: crate::domain::id::ServiceId,
+        service_id: ServiceId,
         actor: &str,
     ) -> Result<(), Unavailable> {
         loop {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ingest;
 use crate::{
-    domain::time::Span,
+    domain::{key_state, time::Span},
     store::{Maintenance, Store},
     telemetry::metrics::Metrics,
 };
@@ -21,9 +21,12 @@ use crate::{
 const TICK_EVERY: Duration = Duration::from_millis(500);
 /// How far behind the full-text index may be; a search looks through the rest itself.
 const INDEX_EVERY: Duration = Duration::from_millis(500);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps of a purge, so that it takes a small share of the writer.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
+/// How long an inhibitor without a source is kept: longer than any `release_delay`.
+const INHIBITORS_KEPT: Span = Span::from_secs(86_400);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
 
 /// How long things are kept.
@@ -32,6 +35,7 @@ pub struct Retention {
     pub events: Span,
     pub alerts: Span,
     pub changes: Span,
+    pub deliveries: Span,
 }
 
 /// Lets due timers take effect.
@@ -39,6 +43,15 @@ pub async fn tick(ingest: Ingest, stop: CancellationToken) {
     while pause(TICK_EVERY, &stop).await {
         // A full queue is no reason to wait for the next turn less patiently.
         while ingest.tick(ingest.now()).await.is_ok_and(|changed| changed > 0) {}
+    }
+}
+
+/// Notes now and again that the gateway runs.
+pub async fn alive(ingest: Ingest, stop: CancellationToken) {
+    while pause(ALIVE_EVERY, &stop).await {
+        let now = ingest.now();
+        // One that is not noted makes the next gap look longer, which is the careful side.
+        ingest.maintain(Maintenance::Alive { now }).await.ok();
     }
 }
 
@@ -64,6 +77,10 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
             Maintenance::PurgeEvents { before: now.minus(retention.events) },
             Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
             Maintenance::PurgeChanges { before: now.minus(retention.changes) },
+            Maintenance::PurgeNotifications { before: now.minus(retention.deliveries) },
+            Maintenance::PurgeKeys { before: now.minus(key_state::KEPT) },
+            Maintenance::PurgeInhibitors { before: now.minus(INHIBITORS_KEPT) },
+            Maintenance::PurgeTemplates,
             Maintenance::Vacuum,
         ];
         for step in steps {

@@ -3,6 +3,7 @@
 //! A batch is begun, loaded, saved and committed; between load and save the pure core decides.
 //! Nothing here decides anything about alerts. Reading for people is in [`query`].
 
+pub mod decide;
 pub mod query;
 pub mod sqlite;
 
@@ -11,10 +12,12 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::domain::{
-    changes::{Changes, LoadKeys, Loaded},
+    changes::Changes,
     configuration::{Audit, Configuration, Refused},
     id::Sequences,
+    loading::{LoadKeys, Loaded},
     routing::Directory,
+    service::Gap,
     time::Timestamp,
 };
 
@@ -47,14 +50,17 @@ pub trait Store: query::Reads + Send + Sync + Debug {
     /// The next sequence numbers.
     async fn sequences(&self) -> Result<Sequences, StoreError>;
 
+    /// The gateway starts at `now`: notes for how long it was down, if that was long.
+    async fn started(&self, now: Timestamp) -> Result<Option<Gap>, StoreError>;
+
     /// Does a bounded piece of background work; says whether more is waiting.
     async fn maintain(&self, step: Maintenance) -> Result<Progress, StoreError>;
 
     /// Whether a row could be written now. Leaves nothing behind.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// Counts for the gauges at start: of open alerts by service and severity, and of open
-    /// incidents by service and status.
+    /// Counts for the gauges at start: of open alerts by service and severity, of open incidents by
+    /// service and status, and of open alerts that flap.
     async fn open_counts(&self) -> Result<OpenCounts, StoreError>;
 
     /// Size of the database in bytes, files beside it included.
@@ -98,6 +104,24 @@ pub enum Maintenance {
     PurgeChanges {
         before: Timestamp,
     },
+    /// Notes that the gateway runs, so that the next start knows how long it did not.
+    Alive {
+        now: Timestamp,
+    },
+    /// Keys that nothing was heard of since then.
+    PurgeKeys {
+        before: Timestamp,
+    },
+    /// Inhibitors without a source since then.
+    PurgeInhibitors {
+        before: Timestamp,
+    },
+    /// Notifications that were decided before then.
+    PurgeNotifications {
+        before: Timestamp,
+    },
+    /// Templates of services that are gone.
+    PurgeTemplates,
     /// Gives free pages back to the file system.
     Vacuum,
 }
@@ -116,6 +140,8 @@ pub struct Progress {
 pub struct OpenCounts {
     pub alerts: Vec<(String, crate::domain::event::Severity, i64)>,
     pub incidents: Vec<(String, crate::domain::alert::Status, i64)>,
+    /// Open alerts whose key flaps.
+    pub flapping: i64,
 }
 
 impl OpenCounts {

@@ -20,8 +20,9 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, events, incidents, inhibition_rules, integrations, operations,
-    page, policy as policy_file, receivers, routes, services, silences, table::Call, tokens,
+    Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
+    operations, page, policy as policy_file, receivers, routes, services, silences, stats,
+    table::Call, tokens,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -54,6 +55,8 @@ const SCHEME: &str = "token";
         (name = "events", description = "What was accepted, as it came, with every decision about \
             it"),
         (name = "changes", description = "Change events: deployments, configuration edits"),
+        (name = "stats", description = "How much noise there is, where it comes from, and how much \
+            of it is taken out"),
         (name = "services", description = "The units inside which alerts are deduplicated and \
             grouped"),
         (name = "integrations", description = "Where events come in: each owns a routing key and \
@@ -77,11 +80,13 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts: [fn() -> openapi::OpenApi; 15] = [
+    let parts: [fn() -> openapi::OpenApi; 17] = [
         alerts::Documented::openapi,
         incidents::Documented::openapi,
         events::Documented::openapi,
         changes::Documented::openapi,
+        explain::Documented::openapi,
+        stats::Documented::openapi,
         services::Documented::openapi,
         integrations::Documented::openapi,
         silences::Documented::openapi,

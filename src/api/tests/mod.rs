@@ -3,12 +3,14 @@
 mod description;
 mod inhibition_rules;
 mod integrations;
+mod noise;
 mod pages;
 mod policy;
 mod receivers;
 mod routes;
 mod services;
 mod silences;
+mod stats;
 mod tokens;
 
 use std::{sync::Arc, time::Duration};
@@ -102,6 +104,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: 100,
             directory_is_stale: false,
+            templates: crate::store::decide::Learned::new(),
         };
         let closing = CancellationToken::new();
         actix_web::rt::spawn(committer.run(closing.clone()));

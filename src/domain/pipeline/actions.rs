@@ -1,17 +1,20 @@
 //! What is done to alerts and incidents: by events, by people, by timers.
 
-use super::Batch;
+use super::{Batch, timers::TIMER};
 use crate::domain::{
-    alert::{Alert, Status, Transition},
+    alert::{Alert, Dues, Status, Transition},
     changes::{ActionInput, ActionOutcome, Target, TimelineKind, Verb},
     event::Action,
     id::{AlertId, IncidentId, ServiceId},
-    incident::{Effect, Incident},
+    incident::Effect,
+    notify::HoldingState,
+    standing::Standing,
     time::Timestamp,
 };
 
 impl Batch<'_> {
-    /// Acknowledges or resolves an open alert and draws the consequences for its incident.
+    /// Acknowledges or resolves an open alert and draws the consequences: for its incident, for
+    /// what it inhibits, for its key. `by_source` says that an event did it.
     pub(super) fn act_on_alert(
         &mut self,
         id: AlertId,
@@ -19,6 +22,7 @@ impl Batch<'_> {
         now: Timestamp,
         actor: &str,
         reason: &str,
+        by_source: bool,
     ) -> Transition {
         let Some(before) = self.working.alert(id).filter(|alert| alert.is_open()).cloned() else {
             return Transition::Unchanged;
@@ -32,26 +36,51 @@ impl Batch<'_> {
             Transition::Acknowledged => {
                 let kind = TimelineKind::Acknowledged;
                 self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+                self.count_sources(id, now, actor);
                 if let Some(incident_id) = incident_id {
                     self.acknowledge_incident(incident_id, now, actor, "one of its alerts was");
                 }
             }
-            Transition::Resolved => {
-                let kind = TimelineKind::Resolved;
-                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
-                self.working.count(before.service_id, now).resolved_alerts += 1;
-                if let Some(incident_id) = incident_id {
-                    let effect = self
-                        .working
-                        .change_incident(incident_id, |i| i.remove(before.severity, now));
-                    if let Some(effect) = effect {
-                        self.tell_effect(incident_id, effect, now, actor);
-                    }
-                }
-            }
+            Transition::Resolved => self.close(&before, now, actor, reason, by_source),
             Transition::Merged | Transition::Unchanged => {}
         }
         transition
+    }
+
+    /// What follows from the end of an alert.
+    fn close(
+        &mut self,
+        before: &Alert,
+        now: Timestamp,
+        actor: &str,
+        reason: &str,
+        by_source: bool,
+    ) {
+        let (id, incident_id) = (before.id, before.incident_id);
+        let kind = TimelineKind::Resolved;
+        self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+        self.working.count(before.service_id, now).resolved_alerts += 1;
+        let lasted = by_source.then(|| now.since(before.first_event_at));
+        let by_person = !by_source && actor != TIMER;
+        let held_until = self.flap_on_resolve(before, lasted, by_person, now);
+        if let Some((until, incident)) = held_until.zip(incident_id) {
+            self.working.change_incident(incident, |i| i.notices.held_until = Some(until));
+        }
+        self.reflect(before, false, now, actor);
+        if before.standing != Standing::default() {
+            self.count_sources(id, now, actor);
+            let sides = &before.standing.matches.sides;
+            let closed = self.working.alert(id).filter(|_| !sides.is_empty()).cloned();
+            if let Some(closed) = closed {
+                self.working.set_sides(&closed, sides);
+            }
+            // Nothing looks at it any more, and its row stays small.
+            self.working.change_alert(id, |alert| {
+                alert.standing = Standing::default();
+                alert.stale = false;
+            });
+        }
+        self.working.change_alert(id, |alert| alert.dues = Dues::default());
     }
 
     pub(super) fn acknowledge_incident(
@@ -63,9 +92,18 @@ impl Batch<'_> {
     ) {
         let triggered = self.working.incident(id).is_some_and(|i| i.status == Status::Triggered);
         if triggered {
-            self.working.change_incident(id, |incident| incident.acknowledge(actor, now));
+            let created = self.working.change_incident(id, |incident| {
+                incident.acknowledge(actor, now);
+                (incident.service_id, incident.created_at)
+            });
             let kind = TimelineKind::Acknowledged;
             self.working.tell(self.ids, now, None, Some(id), kind, actor, reason);
+            if let Some((service, created_at)) = created {
+                let count = self.working.count(service, now);
+                count.acknowledged += 1;
+                count.acknowledged_after_ms += now.since(created_at).as_millis();
+            }
+            self.judge_incident(id, now);
         }
     }
 
@@ -82,9 +120,21 @@ impl Batch<'_> {
                 (TimelineKind::SeverityChanged, format!("from {from} to {to}"))
             }
             Effect::TriggeredAgain { from, to } => {
+                self.working.change_incident(id, |incident| {
+                    for holding in &mut incident.notices.holdings {
+                        holding.pending.raised = holding.state == HoldingState::Told;
+                        holding.acknowledged = false;
+                    }
+                });
                 (TimelineKind::TriggeredAgain, format!("{to}, after {from} had been acknowledged"))
             }
             Effect::Resolved => {
+                let incident = self.working.incident(id).map(|i| (i.service_id, i.created_at));
+                if let Some((service, created_at)) = incident {
+                    let count = self.working.count(service, now);
+                    count.resolved += 1;
+                    count.resolved_after_ms += now.since(created_at).as_millis();
+                }
                 (TimelineKind::Resolved, "its last open alert was resolved".to_owned())
             }
         };
@@ -122,18 +172,19 @@ impl Batch<'_> {
                 ActionOutcome::Changed
             }
             (Verb::Acknowledge, Status::Triggered) => {
-                self.act_on_alert(id, Action::Acknowledge, now, actor, "by hand");
+                self.act_on_alert(id, Action::Acknowledge, now, actor, "by hand", false);
                 ActionOutcome::Changed
             }
             (Verb::Resolve, Status::Triggered | Status::Acknowledged) => {
-                self.act_on_alert(id, Action::Resolve, now, actor, "by hand");
+                self.act_on_alert(id, Action::Resolve, now, actor, "by hand", false);
                 ActionOutcome::Changed
             }
             (Verb::Unacknowledge, Status::Acknowledged) => {
-                self.working.change_alert(id, Alert::unacknowledge);
-                let kind = TimelineKind::Unacknowledged;
-                self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, "by hand");
+                self.unacknowledge_alert(id, now, actor, "by hand");
                 ActionOutcome::Changed
+            }
+            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_), _) => {
+                ActionOutcome::Conflict("this is done to incidents, not to alerts")
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
@@ -164,14 +215,14 @@ impl Batch<'_> {
                 self.acknowledge_incident(id, now, actor, "by hand");
                 let reason = "its incident was acknowledged";
                 for alert in self.open_alerts_of(id) {
-                    self.act_on_alert(alert, Action::Acknowledge, now, actor, reason);
+                    self.act_on_alert(alert, Action::Acknowledge, now, actor, reason, false);
                 }
                 ActionOutcome::Changed
             }
             (Verb::Unacknowledge, Status::Acknowledged) => {
-                self.working.change_incident(id, Incident::unacknowledge);
                 let kind = TimelineKind::Unacknowledged;
                 self.working.tell(self.ids, now, None, Some(id), kind, actor, "by hand");
+                self.wake_incident(id, now);
                 let reason = "its incident's acknowledgement was taken back";
                 for alert in self.open_alerts_of(id) {
                     self.unacknowledge_alert(alert, now, actor, reason);
@@ -181,16 +232,24 @@ impl Batch<'_> {
             (Verb::Resolve, Status::Triggered | Status::Acknowledged) => {
                 let reason = "its incident was resolved by hand";
                 for alert in self.open_alerts_of(id) {
-                    self.act_on_alert(alert, Action::Resolve, now, actor, reason);
+                    self.act_on_alert(alert, Action::Resolve, now, actor, reason, false);
                 }
                 ActionOutcome::Changed
+            }
+            (Verb::Assign(user), _) => self.assign(id, user.as_deref(), now, actor),
+            (Verb::Snooze(span), Status::Triggered | Status::Acknowledged) => {
+                self.snooze(id, *span, now, actor)
+            }
+            (Verb::Merge(into), Status::Triggered | Status::Acknowledged) => {
+                self.merge_incidents(id, *into, now, actor)
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
             | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
-            (Verb::Acknowledge | Verb::Unacknowledge, Status::Resolved) => {
-                ActionOutcome::Conflict("the incident is resolved")
-            }
+            (
+                Verb::Acknowledge | Verb::Unacknowledge | Verb::Snooze(_) | Verb::Merge(_),
+                Status::Resolved,
+            ) => ActionOutcome::Conflict("the incident is resolved"),
         }
     }
 
@@ -207,6 +266,7 @@ impl Batch<'_> {
             self.working.change_alert(id, Alert::unacknowledge);
             let kind = TimelineKind::Unacknowledged;
             self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
+            self.count_sources(id, now, actor);
         }
     }
 
@@ -234,7 +294,8 @@ impl Batch<'_> {
                 .alert(id)
                 .is_some_and(|alert| alert.is_open() && alert.service_id == service);
             if open {
-                self.act_on_alert(id, Action::Resolve, now, actor, "its service was deleted");
+                let reason = "its service was deleted";
+                self.act_on_alert(id, Action::Resolve, now, actor, reason, false);
                 closed += 1;
             }
         }

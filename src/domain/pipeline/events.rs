@@ -1,4 +1,4 @@
-//! What an event does: route, merge into its alert, or open one.
+//! What an event does: route, enrich, drop, merge into its alert, or open one.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::domain::{
     },
     event::{Content, Disposition, Fingerprints, Intent, Severity},
     id::{AlertId, ContentSeq, EventSeq, ServiceId},
-    incident::Effect,
     key::DedupKey,
+    standing::{Quiet, Standing},
     trace::{Stage, Trace},
 };
 
@@ -21,6 +21,12 @@ struct Merged {
     alert_id: Option<AlertId>,
     previous: Option<EventSeq>,
     content: Option<ContentSeq>,
+}
+
+impl Merged {
+    fn nothing(disposition: Disposition) -> Self {
+        Self { disposition, alert_id: None, previous: None, content: None }
+    }
 }
 
 impl Batch<'_> {
@@ -39,28 +45,38 @@ impl Batch<'_> {
         self.settle(now);
         let open = self.working.open_alert(integration.id, &key).map(|a| (a.id, a.service_id));
         let service_id = open.map_or(routed, |(_, service)| service);
+        let moved = (service_id != routed).then(|| input.in_service(service_id, self.directory));
+        let input = &moved.map_or_else(|| Arc::clone(input), Arc::new);
         let (event_at, doubt) = input.event_at(now);
-        self.route(&mut trace, service_id, open.is_some(), &integration.name, doubt);
+        self.route(&mut trace, input, service_id, open.is_some(), doubt);
+        for note in &input.prepared.enriched {
+            let rule = format!("enrich[{}]", note.rule);
+            trace.decided(Stage::Enrich, "changed", &note.what, &[("rule", &rule)]);
+        }
 
         let event_id = self.ids.event(now);
         self.working.count(service_id, now).events += 1;
         let at = Moment { now, event_at, event_id, service_id };
-        let merged = match (&input.event.intent, open) {
-            (Intent::Trigger { content, .. }, Some((id, _))) => {
-                self.merge(input, content, id, &at, &mut trace)
+        let merged = match (&input.event.intent, input.content(), open) {
+            (Intent::Trigger { .. }, Some(content), open) => {
+                if let Some(rule) = input.prepared.dropped {
+                    let rule = format!("drop[{rule}]");
+                    let reason = "a drop rule of the service matches";
+                    trace.decided(Stage::Drop, "dropped", reason, &[("rule", &rule)]);
+                    self.working.changes.tally.dropped += 1;
+                    Merged::nothing(Disposition::Dropped)
+                } else if let Some((id, _)) = open {
+                    self.merge(input, content, id, &at, &mut trace)
+                } else {
+                    let generated = given_key.is_none();
+                    self.open(input, content, key.clone(), generated, &at, &mut trace)
+                }
             }
-            (Intent::Trigger { content, dedup_key }, None) => {
-                let generated = dedup_key.is_none();
-                self.open(input, content, key.clone(), generated, &at, &mut trace)
-            }
-            (Intent::Acknowledge { .. } | Intent::Resolve { .. }, Some((id, _))) => {
-                self.transition(input, id, &at, &mut trace)
-            }
-            (Intent::Acknowledge { .. } | Intent::Resolve { .. }, None) => {
+            (_, _, Some((id, _))) => self.transition(input, id, &at, &mut trace),
+            (_, _, None) => {
                 let reason = "no open alert with this key on this integration";
                 trace.decided(Stage::Dedup, "ignored", reason, &[]);
-                let disposition = Disposition::Ignored;
-                Merged { disposition, alert_id: None, previous: None, content: None }
+                Merged::nothing(Disposition::Ignored)
             }
         };
         let Merged { disposition, alert_id, previous, content } = merged;
@@ -83,26 +99,22 @@ impl Batch<'_> {
     fn route(
         &self,
         trace: &mut Trace,
+        input: &EventInput,
         service_id: ServiceId,
         follows_open_alert: bool,
-        integration: &str,
         doubt: Option<&str>,
     ) {
-        let service = self.directory.service(service_id).map_or("", |s| s.name.as_str());
-        let reason = if follows_open_alert {
-            "events follow the open alert of their key"
-        } else {
-            "the service of the integration"
+        let service = self.service(service_id).map_or("", |s| s.name.as_str());
+        let route = input.prepared.route.map(|at| format!("routes[{at}]"));
+        let reason = match (follows_open_alert, &route) {
+            (true, _) => "events follow the open alert of their key",
+            (false, Some(_)) => "the first route that matches",
+            (false, None) => "the service of the integration",
         };
-        let more = [("service", service), ("integration", integration)];
-        match doubt {
-            None => trace.decided(Stage::Route, "service", reason, &more),
-            Some(doubt) => {
-                let [service, integration] = more;
-                let more = [service, integration, ("timestamp", doubt)];
-                trace.decided(Stage::Route, "service", reason, &more);
-            }
-        }
+        let mut more = vec![("service", service), ("integration", input.integration.name.as_str())];
+        more.extend(route.as_deref().filter(|_| !follows_open_alert).map(|route| ("rule", route)));
+        more.extend(doubt.map(|doubt| ("timestamp", doubt)));
+        trace.decided(Stage::Route, "service", reason, &more);
     }
 
     /// A trigger finds its alert open.
@@ -141,8 +153,14 @@ impl Batch<'_> {
             let reason = "an alert with this key is open; its severity changes";
             let more = [("status", status), ("severity", change.as_str())];
             trace.decided(Stage::Dedup, "merged", reason, &more);
-            self.severity_changed(&before, content.severity, at, &actor_of(input), trace);
+            self.severity_changed(&before, content.severity, at, &actor_of(input));
         }
+        let matches = &input.prepared.matches;
+        if before.stale || before.standing.matches != *matches {
+            let group = input.prepared.group.clone();
+            self.rematch(id, matches.clone(), group, before.stale, at.now, &actor_of(input));
+        }
+        self.trace_standing(id, &before, trace);
         Merged {
             disposition: Disposition::Merged,
             alert_id: Some(id),
@@ -151,30 +169,19 @@ impl Batch<'_> {
         }
     }
 
-    fn severity_changed(
-        &mut self,
-        before: &Alert,
-        to: Severity,
-        at: &Moment,
-        actor: &str,
-        trace: &mut Trace,
-    ) {
-        let incident = before.incident_id;
-        let reason = format!("from {} to {to}", before.severity);
-        let kind = TimelineKind::SeverityChanged;
-        self.working.tell(self.ids, at.now, Some(before.id), incident, kind, actor, reason);
-        let Some(incident_id) = incident else { return };
-        let effect = self.working.change_incident(incident_id, |incident| {
-            incident.change(before.severity, to, before.status, at.now)
-        });
-        if let Some(effect) = effect {
-            self.tell_effect(incident_id, effect, at.now, actor);
-            if let Effect::TriggeredAgain { .. } = effect {
-                let reason = "worse than what was acknowledged: the incident is triggered again";
-                let number = incident_id.seq().to_string();
-                trace.decided(Stage::Group, "triggered_again", reason, &[("incident", &number)]);
+    fn severity_changed(&mut self, before: &Alert, to: Severity, at: &Moment, actor: &str) {
+        let reason = match before.status {
+            Status::Acknowledged if to > before.severity => {
+                format!("{to}, acknowledged at {}", before.severity)
             }
-        }
+            Status::Triggered | Status::Acknowledged | Status::Resolved => {
+                format!("from {} to {to}", before.severity)
+            }
+        };
+        let kind = TimelineKind::SeverityChanged;
+        let (alert, incident) = (Some(before.id), before.incident_id);
+        self.working.tell(self.ids, at.now, alert, incident, kind, actor, reason);
+        self.reflect(before, false, at.now, actor);
     }
 
     /// A trigger finds no alert open.
@@ -194,21 +201,20 @@ impl Batch<'_> {
             "no open alert with this key on this integration"
         };
         trace.decided(Stage::Dedup, "opened", reason, &[]);
-        let returning = if generated_key {
-            None
-        } else {
-            self.working
-                .newest_alert(input.integration.id, &dedup_key)
-                .filter(|alert| alert.service_id == at.service_id)
-                .and_then(|alert| alert.incident_id)
-        };
+        let actor = actor_of(input);
+        let previous = (!generated_key)
+            .then(|| self.working.newest_alert(input.integration.id, &dedup_key).cloned())
+            .flatten();
+        let returning = previous
+            .as_ref()
+            .filter(|alert| alert.service_id == at.service_id)
+            .and_then(|alert| alert.incident_id);
         let reference = self.new_content(input, id, at, None);
-        let incident_id = self.group(input, content, id, returning, at, trace);
         let alert = Alert {
             id,
             integration_id: input.integration.id,
             service_id: at.service_id,
-            incident_id: Some(incident_id),
+            incident_id: None,
             dedup_key,
             generated_key,
             status: Status::Triggered,
@@ -222,10 +228,30 @@ impl Batch<'_> {
             resolved_at: None,
             last_event: at.event_id.row(),
             content: reference,
+            standing: Standing {
+                matches: input.prepared.matches.clone(),
+                group: input.prepared.group.clone(),
+                returning,
+                ..Standing::default()
+            },
+            flapping: false,
+            stale: false,
             dues: Dues::default(),
         };
         self.working.insert_alert(alert);
         self.working.count(at.service_id, at.now).alerts += 1;
+        let flap = self.flap_on_trigger(id, previous.is_some(), at.now, trace);
+        self.enlist(id, at.now);
+        self.quieten(id, at.now);
+        self.trace_quiet(id, trace);
+        let suppressed = self.working.alert(id).is_some_and(Alert::is_suppressed);
+        if suppressed {
+            self.tell_suppressed(id, &Quiet::default(), at.now, &actor);
+        } else {
+            self.group(id, &content.summary, at.now, &actor, Some(trace));
+            self.notice_flapping(id, at.now, flap);
+        }
+        self.trace_notify(id, trace);
         Merged {
             disposition: Disposition::Opened,
             alert_id: Some(id),
@@ -261,8 +287,9 @@ impl Batch<'_> {
     ) -> Merged {
         let action = input.event.intent.action();
         let actor = actor_of(input);
-        let previous = self.working.alert(id).map(|alert| alert.last_event);
-        let transition = self.act_on_alert(id, action, at.now, &actor, "by an event");
+        let before = self.working.alert(id).cloned();
+        let previous = before.as_ref().map(|alert| alert.last_event);
+        let transition = self.act_on_alert(id, action, at.now, &actor, "by an event", true);
         self.working.change_alert(id, |alert| alert.last_event = at.event_id.row());
         let disposition = match transition {
             Transition::Acknowledged => {
@@ -272,6 +299,9 @@ impl Batch<'_> {
             }
             Transition::Resolved => {
                 trace.decided(Stage::Dedup, "resolved", "the open alert is resolved", &[]);
+                if let Some(before) = &before {
+                    self.trace_flapping(before, at.now, trace);
+                }
                 Disposition::Resolved
             }
             Transition::Unchanged | Transition::Merged => {
@@ -279,6 +309,7 @@ impl Batch<'_> {
                 Disposition::Ignored
             }
         };
+        self.trace_notify(id, trace);
         Merged { disposition, alert_id: Some(id), previous, content: None }
     }
 

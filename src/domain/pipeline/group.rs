@@ -1,54 +1,82 @@
-//! Which incident an alert that opens belongs to.
+//! Which incident an alert belongs to.
 
-use std::sync::Arc;
-
-use super::{Batch, Moment, actor_of};
+use super::Batch;
 use crate::domain::{
-    changes::{EventInput, TimelineKind},
-    event::{Content, Severity},
-    grouping::GroupChoice,
-    id::{AlertId, IncidentId, ServiceId},
-    incident::Incident,
+    alert::{Alert, Status},
+    changes::TimelineKind,
+    grouping::{By, GroupChoice, GroupingRule},
+    id::{AlertId, IncidentId, RuleId, ServiceId},
+    incident::{GroupKey, Incident},
+    similarity::{Masked, Template},
     time::Timestamp,
     trace::{Stage, Trace},
-    working::Working,
 };
 
-impl Batch<'_> {
-    /// Finds, or opens, the incident of an alert that opens.
+/// What similarity found, for the trace.
+struct Likeness {
+    score: String,
+    tokens: String,
+}
+
+impl<'d> Batch<'d> {
+    /// Finds, or opens, the incident of an alert that is not suppressed, and puts it in.
     pub(super) fn group(
         &mut self,
-        input: &Arc<EventInput>,
-        content: &Content,
-        alert_id: AlertId,
-        returning: Option<IncidentId>,
-        at: &Moment,
-        trace: &mut Trace,
-    ) -> IncidentId {
-        let actor = actor_of(input);
-        let choice = input.prepared.group.as_ref();
-        let open = |working: &Working<'_>, id: IncidentId| {
-            working.incident(id).is_some_and(Incident::is_open)
+        id: AlertId,
+        title: &str,
+        now: Timestamp,
+        actor: &str,
+        mut trace: Option<&mut Trace>,
+    ) {
+        let Some(alert) = self.working.alert(id).cloned() else { return };
+        let mut explain = |decision: &str, reason: &str, more: &[(&str, &str)]| {
+            if let Some(trace) = trace.as_deref_mut() {
+                trace.decided(Stage::Group, decision, reason, more);
+            }
         };
-        if let Some(incident_id) = returning.filter(|id| open(&self.working, *id)) {
+        let returning = alert.standing.returning;
+        let last = returning.and_then(|id| self.working.incident(id).cloned());
+        if let Some(incident) = last.as_ref().filter(|incident| incident.is_open()) {
             let reason = "the key's last alert belongs to this incident, which is still open";
-            let number = incident_id.seq().to_string();
-            trace.decided(Stage::Group, "rejoined", reason, &[("incident", &number)]);
-            let kind = TimelineKind::Rejoined;
-            return self.join(incident_id, alert_id, content.severity, kind, reason, at, &actor);
+            explain("rejoined", reason, &[("incident", &incident.id.seq().to_string())]);
+            self.attach(id, incident.id, TimelineKind::Rejoined, reason, now, actor);
+            return;
         }
-        let rule_number = choice.map(|choice| self.rule_number(at.service_id, choice));
-        let rule_text = rule_number.map(|n| format!("grouping[{n}]")).unwrap_or_default();
-        let candidate = choice.map_or(Err(None), |choice| self.candidate(choice, at));
+        let mut choice = alert.standing.group.clone();
+        let rule = choice.as_ref().and_then(|choice| self.rule(alert.service_id, choice.rule));
+        let likeness = match (&mut choice, rule) {
+            (Some(choice), Some(rule)) => self.find_alike(alert.service_id, rule, choice),
+            _ => None,
+        };
+        let rule_text = choice
+            .as_ref()
+            .map(|choice| format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule)));
+        let values = choice.as_ref().map(shown_values);
+        let mut more: Vec<(&str, &str)> = Vec::new();
+        more.extend(rule_text.as_deref().map(|rule| ("rule", rule)));
+        more.extend(values.as_deref().filter(|v| !v.is_empty()).map(|values| ("values", values)));
+        if let Some(Likeness { score, tokens }) = &likeness {
+            more.extend([("score", score.as_str()), ("tokens", tokens.as_str())]);
+        }
+        let candidate = match (&choice, rule) {
+            (Some(choice), Some(rule)) => self.candidate(alert.service_id, rule, choice, now),
+            _ => Err(None),
+        };
         if let Ok(incident_id) = candidate {
             let shared = "the values of the rule are the same and the incident accepts";
             let number = incident_id.seq().to_string();
-            let more = [("rule", rule_text.as_str()), ("incident", &number)];
-            trace.decided(Stage::Group, "joined", shared, &more);
-            let kind = TimelineKind::Joined;
-            return self.join(incident_id, alert_id, content.severity, kind, shared, at, &actor);
+            more.push(("incident", &number));
+            explain("joined", shared, &more);
+            self.attach(id, incident_id, TimelineKind::Joined, shared, now, actor);
+            return;
         }
-        let reason = match (choice, candidate.err().flatten()) {
+        if let Some(incident) = last.filter(|incident| self.reopens(incident, now)) {
+            let reason = "its key's incident was resolved within reopen_within";
+            explain("reopened", reason, &[("incident", &incident.id.seq().to_string())]);
+            self.reopen(&incident, id, choice.as_ref(), reason, now, actor);
+            return;
+        }
+        let reason = match (&choice, candidate.err().flatten()) {
             (None, _) => "no grouping rule matches: one incident an alert",
             (Some(_), Some(refused)) => refused,
             (Some(choice), None) if choice.hashes.is_empty() => {
@@ -56,42 +84,70 @@ impl Batch<'_> {
             }
             (Some(_), None) => "no open incident has these values",
         };
-        let incident_id = self.ids.incident(at.now);
+        let incident_id = self.ids.incident(now);
         let number = incident_id.seq().to_string();
-        let more = [("rule", rule_text.as_str()), ("incident", number.as_str())];
-        let more = if choice.is_some() { &more[..] } else { &more[1..] };
-        trace.decided(Stage::Group, "opened", reason, more);
-        let title = content.summary.clone();
+        more.push(("incident", &number));
+        explain("opened", reason, &more);
+        let (service, title) = (alert.service_id, title.to_owned());
         let mut incident =
-            Incident::open(incident_id, at.service_id, title, content.severity, choice, at.now);
-        incident.add(content.severity, true, at.now);
+            Incident::open(incident_id, service, title, alert.severity, choice.as_ref(), now);
+        if alert.status == Status::Acknowledged {
+            incident.acknowledge(actor, alert.acknowledged_at.unwrap_or(now));
+        }
         self.working.insert_incident(incident);
-        self.working.count(at.service_id, at.now).incidents += 1;
-        let (alert, incident) = (Some(alert_id), Some(incident_id));
-        let kind = TimelineKind::Opened;
-        self.working.tell(self.ids, at.now, alert, incident, kind, &actor, reason);
-        incident_id
+        self.working.count(service, now).incidents += 1;
+        self.attach(id, incident_id, TimelineKind::Opened, reason, now, actor);
+    }
+
+    fn rule(&self, service: ServiceId, rule: RuleId) -> Option<&'d GroupingRule> {
+        self.policy(service)?.grouping.iter().find(|known| known.id == rule)
+    }
+
+    pub(super) fn rule_number(&self, service: ServiceId, rule: RuleId) -> usize {
+        self.policy(service)
+            .and_then(|policy| policy.grouping.iter().position(|known| known.id == rule))
+            .unwrap_or_default()
+    }
+
+    /// Under a similarity rule the template decides; it learns from the text.
+    fn find_alike(
+        &mut self,
+        service: ServiceId,
+        rule: &GroupingRule,
+        choice: &mut GroupChoice,
+    ) -> Option<Likeness> {
+        let threshold = rule.similarity_threshold()?;
+        let masked = Masked::of_fields(choice.texts.iter().map(String::as_str));
+        let templates = self.working.templates((service, rule.id));
+        let found = templates.learn(&masked, threshold);
+        let shown = templates.iter().find(|template| template.id == found.template);
+        let fields = match &rule.by {
+            By::Similarity { fields, .. } => fields.as_slice(),
+            By::Fields(_) | By::Time => &[],
+        };
+        choice.values =
+            fields.first().cloned().zip(shown.map(Template::shown)).into_iter().collect();
+        choice.hashes = vec![found.template];
+        let score = if found.is_new { "new template".to_owned() } else { ratio(found.score) };
+        Some(Likeness { score, tokens: found.tokens })
     }
 
     /// The newest open incident under the choice's hashes that accepts; else why the newest one
     /// does not, if there is one.
-    pub(super) fn candidate(
+    fn candidate(
         &mut self,
+        service: ServiceId,
+        rule: &GroupingRule,
         choice: &GroupChoice,
-        at: &Moment,
+        now: Timestamp,
     ) -> Result<IncidentId, Option<&'static str>> {
-        let rule = self
-            .directory
-            .service(at.service_id)
-            .and_then(|s| s.policy.grouping.iter().find(|rule| rule.id == choice.rule));
-        let Some(rule) = rule else { return Err(None) };
         let mut refused = None;
         let mut found: Option<IncidentId> = None;
         for hash in &choice.hashes {
-            let Some(incident) = self.working.group(at.service_id, choice.rule, *hash) else {
+            let Some(incident) = self.working.group((service, choice.rule, *hash)) else {
                 continue;
             };
-            match rule.accepts(incident, at.now) {
+            match rule.accepts(incident, now) {
                 Ok(()) => found = found.max(Some(incident.id)),
                 Err(reason) => refused = Some(reason),
             }
@@ -99,43 +155,89 @@ impl Batch<'_> {
         found.ok_or(refused)
     }
 
-    pub(super) fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {
-        let Some(incident) = self.working.incident(id) else { return false };
-        let service = self.directory.service(incident.service_id);
-        service
-            .zip(incident.group.as_ref())
-            .and_then(|(service, group)| {
-                service.policy.grouping.iter().find(|rule| rule.id == group.rule)
-            })
-            .is_some_and(|rule| rule.accepts(incident, now).is_ok())
+    fn accepts(&mut self, id: IncidentId, now: Timestamp) -> bool {
+        let Some(incident) = self.working.incident(id).cloned() else { return false };
+        let rule = incident.group.as_ref().and_then(|g| self.rule(incident.service_id, g.rule));
+        rule.is_some_and(|rule| rule.accepts(&incident, now).is_ok())
     }
 
-    pub(super) fn rule_number(&self, service_id: ServiceId, choice: &GroupChoice) -> usize {
-        self.directory
-            .service(service_id)
-            .and_then(|s| s.policy.grouping.iter().position(|rule| rule.id == choice.rule))
-            .unwrap_or_default()
+    /// Whether the incident of a key that comes back is opened again for it.
+    fn reopens(&self, incident: &Incident, now: Timestamp) -> bool {
+        let rule = incident.group.as_ref().and_then(|g| self.rule(incident.service_id, g.rule));
+        let within = rule.and_then(|rule| rule.reopen_within);
+        incident.resolved_at.zip(within).is_some_and(|(at, within)| at.plus(within) >= now)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one join, said once")]
-    pub(super) fn join(
+    fn reopen(
         &mut self,
+        incident: &Incident,
+        alert: AlertId,
+        choice: Option<&GroupChoice>,
+        reason: &str,
+        now: Timestamp,
+        actor: &str,
+    ) {
+        self.working.change_incident(incident.id, |incident| incident.reopen(now));
+        if let (Some(choice), Some(group)) = (choice, &incident.group)
+            && choice.rule == group.rule
+        {
+            let group = Some(GroupKey { hashes: choice.hashes.clone(), ..group.clone() });
+            self.working.file(&Incident { group, ..incident.clone() });
+        }
+        self.attach(alert, incident.id, TimelineKind::Reopened, reason, now, actor);
+    }
+
+    /// Puts an open alert into an open incident: counted, told, and judged whom it concerns.
+    pub(super) fn attach(
+        &mut self,
+        id: AlertId,
         incident_id: IncidentId,
-        alert_id: AlertId,
-        severity: Severity,
         kind: TimelineKind,
         reason: &str,
-        at: &Moment,
+        now: Timestamp,
         actor: &str,
-    ) -> IncidentId {
-        let (alert, incident) = (Some(alert_id), Some(incident_id));
-        self.working.tell(self.ids, at.now, alert, incident, kind, actor, reason);
-        let accepting = self.accepts(incident_id, at.now);
-        let effect =
-            self.working.change_incident(incident_id, |i| i.add(severity, accepting, at.now));
+    ) {
+        let (alert, incident) = (Some(id), Some(incident_id));
+        self.working.tell(self.ids, now, alert, incident, kind, actor, reason);
+        let accepting = self.accepts(incident_id, now);
+        self.working.change_alert(id, |alert| {
+            alert.incident_id = Some(incident_id);
+            alert.standing.group = None;
+            alert.standing.returning = None;
+            if kind == TimelineKind::Rejoined && alert.first_event_at == now {
+                // It is known there: when it is loud that is no news. It is if it was suppressed
+                // until now: the end of a silence is heard of.
+                alert.standing.announced = true;
+            }
+        });
+        let Some(alert) = self.working.alert(id).cloned() else { return };
+        let wakes = alert.is_loud() && alert.status == Status::Triggered;
+        let effect = self.working.change_incident(incident_id, |incident| {
+            let effect = incident.add(alert.severity, wakes, accepting, now);
+            incident.hush(None, quiet_severity(&alert));
+            effect
+        });
+        let is_new = kind != TimelineKind::Rejoined;
+        self.voice(&alert, None, now);
+        self.reach_storm(incident_id, u32::from(is_new), now);
         if let Some(effect) = effect {
-            self.tell_effect(incident_id, effect, at.now, actor);
+            self.tell_effect(incident_id, effect, now, actor);
         }
-        incident_id
+        self.judge_incident(incident_id, now);
     }
+}
+
+/// The severity with which an open alert counts among the quiet ones.
+pub(super) fn quiet_severity(alert: &Alert) -> Option<crate::domain::event::Severity> {
+    (alert.is_open() && !alert.is_loud()).then_some(alert.severity)
+}
+
+fn shown_values(choice: &GroupChoice) -> String {
+    let pairs = choice.values.iter().map(|(field, value)| format!("{field}={value:?}"));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+/// Ten-thousandths as people write them: `0.8512`.
+fn ratio(score: u32) -> String {
+    format!("{}.{:04}", score / 10_000, score % 10_000)
 }

@@ -6,90 +6,30 @@
 
 mod actions;
 mod events;
+mod flap;
 mod group;
+mod incidents;
+mod inhibit;
+mod notify;
+mod prepare;
+mod quiet;
 mod timers;
 
-use std::borrow::Cow;
-
 use super::{
-    changes::{Changes, EventInput, Input, LoadKeys, Loaded, Outcome, Prepared, Target},
-    event::{Content, Event, Fingerprints, Intent},
-    grouping,
+    changes::{Changes, EventInput, Input, Outcome, Target, Verb},
+    event::Intent,
     id::{EventId, Ids, ServiceId},
-    key::DedupKey,
-    matcher::{Field, Fields, details_at},
+    loading::{LoadKeys, Loaded},
     routing::Directory,
-    service::Integration,
+    service::{Service, ServicePolicy},
     time::Timestamp,
     working::Working,
 };
 
+pub use prepare::prepare;
+
 /// How many due alerts one tick takes, so that a long list of them delays no event for long.
 pub const TICK_MAX: u32 = 500;
-
-/// Works out what follows from an event and the directory alone: its service, the grouping rule
-/// that matches, the fingerprints of its content. Runs before the batch is loaded, wherever there
-/// is time, because the result says what to load.
-pub fn prepare(event: &Event, integration: &Integration, directory: &Directory) -> Prepared {
-    let service = directory.service(integration.service_id);
-    let (group, fingerprints) = match &event.intent {
-        Intent::Trigger { content, .. } => {
-            let view = TriggerView {
-                content,
-                event,
-                integration: &integration.name,
-                service: service.map_or("", |service| &service.name),
-            };
-            let group =
-                service.and_then(|service| grouping::choose(&service.policy.grouping, &view));
-            (group, content.fingerprints())
-        }
-        Intent::Acknowledge { .. } | Intent::Resolve { .. } => (None, Fingerprints::default()),
-    };
-    Prepared {
-        directory_version: directory.version,
-        service_id: integration.service_id,
-        group,
-        fingerprints,
-    }
-}
-
-/// What a trigger looks like to matchers and grouping rules.
-struct TriggerView<'a> {
-    content: &'a Content,
-    event: &'a Event,
-    integration: &'a str,
-    service: &'a str,
-}
-
-impl Fields for TriggerView<'_> {
-    fn field(&self, field: &Field) -> Cow<'_, str> {
-        let content = self.content;
-        let optional = |value: &'_ Option<String>| -> Cow<'_, str> {
-            Cow::Owned(value.clone().unwrap_or_default())
-        };
-        match field {
-            Field::Summary => content.summary.as_str().into(),
-            Field::Source => content.source.as_deref().unwrap_or(self.integration).into(),
-            Field::Severity => content.severity.as_str().into(),
-            Field::Component => optional(&content.component),
-            Field::Group => optional(&content.group),
-            Field::Class => optional(&content.class),
-            Field::Client => optional(&content.client),
-            Field::DedupKey => self.event.intent.dedup_key().map_or("", DedupKey::as_str).into(),
-            Field::Integration => self.integration.into(),
-            Field::Service => self.service.into(),
-            Field::Action => self.event.intent.action().as_str().into(),
-            Field::Label(name) => content.labels.get(name).map_or("", String::as_str).into(),
-            Field::Details(path) => content
-                .custom_details
-                .as_deref()
-                .and_then(|details| details_at(details, path))
-                .unwrap_or_default()
-                .into(),
-        }
-    }
-}
 
 /// What has to be loaded for `inputs`.
 pub fn load_keys(inputs: &[Input]) -> LoadKeys {
@@ -100,16 +40,22 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                 let integration = event.integration.id;
                 if let Some(key) = event.event.intent.dedup_key() {
                     let severity = match &event.event.intent {
-                        Intent::Trigger { content, .. } => Some(content.severity),
+                        Intent::Trigger { .. } => event.content().map(|c| c.severity),
                         Intent::Acknowledge { .. } | Intent::Resolve { .. } => None,
                     };
                     keys.alert_keys.push((integration, key.clone(), severity));
-                    if severity.is_some() {
-                        keys.returning_keys.push((integration, key.clone()));
+                    match event.event.intent {
+                        Intent::Trigger { .. } => {
+                            keys.returning_keys.push((integration, key.clone()));
+                        }
+                        Intent::Resolve { .. } => keys.key_states.push((integration, key.clone())),
+                        Intent::Acknowledge { .. } => {}
                     }
                 }
+                let service = event.prepared.service_id;
+                let sides = event.prepared.matches.sides.iter().filter(|side| side.target);
+                keys.inhibitors.extend(sides.map(|side| (service, side.rule, side.hash)));
                 if let Some(choice) = &event.prepared.group {
-                    let service = event.prepared.service_id;
                     let hashes = choice.hashes.iter();
                     keys.groups.extend(hashes.map(|hash| (service, choice.rule, *hash)));
                 }
@@ -118,7 +64,12 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
             Input::Change(change) => keys.services.push(change.integration.service_id),
             Input::Action(action) => match action.target {
                 Target::Alert(id) => keys.alerts.push(id),
-                Target::Incident(id) => keys.incidents.push(id),
+                Target::Incident(id) => {
+                    keys.incidents.push(id);
+                    if let Verb::Merge(into) = action.verb {
+                        keys.bare_incidents.push(into);
+                    }
+                }
             },
             Input::Tick(_) => {}
             Input::CloseService { service_id, .. } => {
@@ -141,6 +92,12 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
     keys.returning_keys.dedup();
     keys.groups.sort();
     keys.groups.dedup();
+    keys.inhibitors.sort();
+    keys.inhibitors.dedup();
+    keys.key_states.sort();
+    keys.key_states.dedup();
+    keys.bare_incidents.sort();
+    keys.bare_incidents.dedup();
     keys.alerts.sort();
     keys.alerts.dedup();
     keys.incidents.sort();
@@ -151,13 +108,14 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
 }
 
 /// Takes the inputs in their order; each sees what the ones before it did. `[a, b]` in one call
-/// has the same result as `a` and then `b` in two.
+/// has the same result as `a` and then `b` in two. `Err` says what else has to be loaded before
+/// the batch can be decided: then it is called again, with ids that have not moved.
 pub fn process(
     inputs: &[Input],
-    loaded: Loaded,
+    loaded: &Loaded,
     directory: &Directory,
     ids: &mut Ids,
-) -> (Changes, Vec<Outcome>) {
+) -> Result<(Changes, Vec<Outcome>), LoadKeys> {
     let mut batch = Batch { working: Working::new(loaded, directory), directory, ids };
     let outcomes = inputs
         .iter()
@@ -171,13 +129,46 @@ pub fn process(
             }
         })
         .collect();
-    (batch.working.into_changes(), outcomes)
+    let mut changes = batch.working.into_changes()?;
+    changes.now = inputs.iter().map(Input::received_at).max().unwrap_or_default();
+    Ok((changes, outcomes))
+}
+
+/// Loads and processes until nothing is missing; `load` looks things up, in one transaction.
+/// What [`process`] is for a store that is at hand at once.
+pub fn run(
+    inputs: &[Input],
+    directory: &Directory,
+    ids: &mut Ids,
+    load: impl Fn(&LoadKeys) -> Loaded,
+) -> (Changes, Vec<Outcome>) {
+    let mut loaded = load(&load_keys(inputs));
+    loop {
+        let mut attempt = ids.clone();
+        match process(inputs, &loaded, directory, &mut attempt) {
+            Ok(decided) => {
+                *ids = attempt;
+                return decided;
+            }
+            Err(missing) => loaded.merge(load(&missing)),
+        }
+    }
 }
 
 struct Batch<'a> {
     working: Working<'a>,
     directory: &'a Directory,
     ids: &'a mut Ids,
+}
+
+impl<'a> Batch<'a> {
+    fn service(&self, id: ServiceId) -> Option<&'a Service> {
+        self.directory.service(id).map(std::sync::Arc::as_ref)
+    }
+
+    fn policy(&self, id: ServiceId) -> Option<&'a ServicePolicy> {
+        self.service(id).map(|service| &service.policy)
+    }
 }
 
 /// When and where an event is.

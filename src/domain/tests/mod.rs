@@ -1,5 +1,7 @@
 //! The laws of the pipeline, as properties over random histories.
 
+pub(crate) mod gateway;
 pub(crate) mod laws;
+pub(crate) mod scenarios;
 mod stages;
 pub(crate) mod world;

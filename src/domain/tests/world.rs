@@ -4,20 +4,23 @@
 //! than it asked for is caught here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use crate::domain::{
     alert::Alert,
-    changes::{Changes, EventInput, HourlyCount, Input, LoadKeys, Loaded, Outcome, TimelineEntry},
+    changes::{Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry},
     event::{Action, Api, Content, Disposition, Event, Intent, SentTime, Severity, StoredBody},
     id::{AlertId, EventId, Ids, IncidentId, IntegrationId, RuleId, Sequences, ServiceId},
     incident::Incident,
     key::DedupKey,
+    key_state::KeyState,
+    loading::{Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX},
     pipeline,
     routing::Directory,
     service::{Integration, IntegrationType, Service, ServicePolicy},
+    similarity::Templates,
     time::Timestamp,
 };
 
@@ -32,6 +35,12 @@ pub(crate) struct State {
     pub(crate) counts: BTreeMap<(ServiceId, i64), [u32; 4]>,
     groups: BTreeMap<(ServiceId, RuleId, i64), IncidentId>,
     clocks: BTreeMap<ServiceId, Timestamp>,
+    contents: BTreeMap<AlertId, Arc<Content>>,
+    pub(crate) key_states: BTreeMap<SourceKey, (KeyState, Option<Timestamp>)>,
+    inhibitors: BTreeMap<InhibitionKey, Inhibitor>,
+    targets: BTreeSet<(InhibitionKey, AlertId)>,
+    templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
+    pub(crate) notifications: Vec<NewNotification>,
 }
 
 /// A gateway without disk, network or clock.
@@ -98,11 +107,21 @@ impl World {
             What::Acknowledge => Intent::Acknowledge { dedup_key: dedup_key.unwrap() },
             What::Resolve => Intent::Resolve { dedup_key: dedup_key.unwrap() },
         };
+        self.input(&self.integration, Timestamp::from_millis(at), intent)
+    }
+
+    /// The same of any integration and with any content.
+    pub(crate) fn input(
+        &self,
+        integration: &Arc<Integration>,
+        received_at: Timestamp,
+        intent: Intent,
+    ) -> Input {
         let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
-        let prepared = pipeline::prepare(&event, &self.integration, &self.directory);
+        let prepared = pipeline::prepare(&event, integration, &self.directory);
         Input::Event(Arc::new(EventInput {
-            integration: Arc::clone(&self.integration),
-            received_at: Timestamp::from_millis(at),
+            integration: Arc::clone(integration),
+            received_at,
             event,
             body: StoredBody { text: "{}".to_owned(), details: None },
             prepared,
@@ -111,8 +130,8 @@ impl World {
 
     /// One batch.
     pub(crate) fn batch(&mut self, inputs: &[Input]) -> Vec<Outcome> {
-        let loaded = self.state.load(&pipeline::load_keys(inputs));
-        let (changes, outcomes) = pipeline::process(inputs, loaded, &self.directory, &mut self.ids);
+        let (changes, outcomes) =
+            pipeline::run(inputs, &self.directory, &mut self.ids, |keys| self.state.load(keys));
         self.state.save(&changes);
         outcomes
     }
@@ -168,6 +187,19 @@ impl State {
         Some(format!("{}\n--- against ---\n{}", around(&ours, at), around(&theirs, at)))
     }
 
+    /// A silence or the policy of this service (`None`: of any) was changed: what is open is to be
+    /// matched anew, and keys that flap are to be looked at, as soon as something looks at them.
+    pub(crate) fn configured(&mut self, service: Option<ServiceId>, now: Timestamp) {
+        let concerned = |id: ServiceId| service.is_none_or(|service| service == id);
+        for alert in self.alerts.values_mut().filter(|a| a.is_open() && concerned(a.service_id)) {
+            alert.stale = true;
+            alert.dues.judge = Some(alert.dues.judge.map_or(now, |due| due.min(now)));
+        }
+        for (_, due) in self.key_states.values_mut() {
+            *due = due.map(|due| due.min(now));
+        }
+    }
+
     fn load(&self, keys: &LoadKeys) -> Loaded {
         let mut alerts: HashMap<AlertId, Alert> = HashMap::new();
         let mut take = |alert: &Alert| {
@@ -180,6 +212,10 @@ impl State {
                 .cloned()
                 .collect::<Vec<_>>()
         };
+        let newest = |integration: IntegrationId, key: &DedupKey| {
+            let all = of_key(integration, key);
+            all.into_iter().filter(|a| !a.generated_key).max_by_key(|a| a.id)
+        };
         let mut without_incident = Vec::new();
         for (integration, key, severity) in &keys.alert_keys {
             for alert in of_key(*integration, key).iter().filter(|a| a.is_open()) {
@@ -190,13 +226,8 @@ impl State {
             }
         }
         for (integration, key) in &keys.returning_keys {
-            let all = of_key(*integration, key);
-            if !all.iter().any(Alert::is_open) {
-                all.iter()
-                    .filter(|a| !a.generated_key)
-                    .max_by_key(|a| a.id)
-                    .into_iter()
-                    .for_each(&mut take);
+            if !of_key(*integration, key).iter().any(Alert::is_open) {
+                newest(*integration, key).iter().for_each(&mut take);
             }
         }
         for id in &keys.alerts {
@@ -207,45 +238,83 @@ impl State {
             let of_incident = |a: &&Alert| a.incident_id == Some(*id) && a.is_open();
             self.alerts.values().filter(of_incident).for_each(&mut take);
         }
+        let mut key_states: BTreeMap<SourceKey, KeyState> = BTreeMap::new();
+        let came_back = |key: &&SourceKey| {
+            let all = of_key(key.0, &key.1);
+            !all.is_empty() && !all.iter().any(Alert::is_open)
+        };
+        let came_back: Vec<SourceKey> =
+            keys.returning_keys.iter().filter(came_back).cloned().collect();
+        for key in keys.key_states.iter().chain(&came_back) {
+            key_states.extend(self.key_states.get(key).map(|(s, _)| (key.clone(), s.clone())));
+        }
         if let Some((now, _)) = keys.due {
-            let due = |a: &&Alert| {
-                a.is_open()
-                    && [a.dues.auto_resolve, a.dues.ack_timeout]
-                        .into_iter()
-                        .flatten()
-                        .any(|at| at <= now)
-            };
+            let due = |a: &&Alert| a.is_open() && a.dues.earliest().is_some_and(|at| at <= now);
             for alert in self.alerts.values().filter(due) {
                 without_incident.retain(|id| *id != alert.id);
                 take(alert);
             }
+            for (key, (state, due)) in &self.key_states {
+                if due.is_some_and(|at| at <= now) {
+                    key_states.insert(key.clone(), state.clone());
+                    newest(key.0, &key.1).iter().for_each(&mut take);
+                }
+            }
+        }
+        let mut targets = Vec::new();
+        for key in &keys.targets {
+            let ids: Vec<AlertId> = self
+                .targets
+                .range((*key, AlertId::from_uuid(uuid::Uuid::nil()))..)
+                .take_while(|(k, _)| k == key)
+                .map(|(_, id)| *id)
+                .take(TARGETS_MAX)
+                .collect();
+            for id in &ids {
+                without_incident.retain(|other| other != id);
+                take(&self.alerts[id]);
+            }
+            targets.push((*key, ids));
         }
         let mut incidents: BTreeMap<IncidentId, Incident> = BTreeMap::new();
         let groups: Vec<_> =
             keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
         let due_incidents = keys.due.into_iter().flat_map(|(now, _)| {
-            self.incidents
-                .values()
-                .filter(move |i| i.ack_timeout_due.is_some_and(|at| at <= now))
-                .map(|i| i.id)
+            let due = move |i: &&Incident| i.due.is_some_and(|at| at <= now);
+            self.incidents.values().filter(due).map(|i| i.id)
         });
         let wanted = alerts
             .values()
             .filter(|alert| !without_incident.contains(&alert.id))
             .filter_map(|alert| alert.incident_id)
             .chain(keys.incidents.iter().copied())
+            .chain(keys.bare_incidents.iter().copied())
             .chain(groups.iter().map(|(_, id)| *id))
             .chain(due_incidents);
         for id in wanted {
             incidents.extend(self.incidents.get(&id).map(|incident| (id, incident.clone())));
         }
-        Loaded {
+        let found = |key: &InhibitionKey| Some((*key, self.inhibitors.get(key)?.clone()));
+        let said = |id: &AlertId| Some((*id, Arc::clone(self.contents.get(id)?)));
+        let learned = |rule: &(ServiceId, RuleId)| {
+            (*rule, self.templates.get(rule).cloned().unwrap_or_default())
+        };
+        let mut loaded = Loaded {
             alerts: alerts.into_values().collect(),
             incidents: incidents.into_values().collect(),
             groups,
             service_clocks: self.clocks.iter().map(|(id, now)| (*id, *now)).collect(),
             more_due: false,
-        }
+            key_states: key_states.into_iter().collect(),
+            inhibitors: keys.inhibitors.iter().filter_map(found).collect(),
+            targets,
+            contents: keys.contents.iter().filter_map(said).collect(),
+            templates: keys.templates.iter().map(learned).collect(),
+            asked: Asked::default(),
+        };
+        loaded.answers(keys);
+        loaded.asked.key_states.extend(came_back);
+        loaded
     }
 
     fn save(&mut self, changes: &Changes) {
@@ -271,8 +340,9 @@ impl State {
             changes.events.iter().map(|e| (e.id, e.alert_id, e.disposition, e.trace.clone())),
         );
         for count in &changes.counts {
-            let HourlyCount { service_id, hour, events, alerts, incidents, resolved_alerts } =
-                *count;
+            let HourlyCount {
+                service_id, hour, events, alerts, incidents, resolved_alerts, ..
+            } = *count;
             let sum = self.counts.entry((service_id, hour)).or_default();
             for (sum, by) in sum.iter_mut().zip([events, alerts, incidents, resolved_alerts]) {
                 *sum += by;
@@ -281,5 +351,28 @@ impl State {
         for (service, now) in &changes.service_clocks {
             self.clocks.insert(*service, *now);
         }
+        for row in &changes.contents {
+            let content = Arc::new(row.input.content().unwrap().clone());
+            self.contents.insert(row.alert_id, content);
+        }
+        for (key, _, state, due) in &changes.key_states {
+            self.key_states.insert(key.clone(), (state.clone(), *due));
+        }
+        self.inhibitors.extend(changes.inhibitors.iter().cloned());
+        for (id, service, sides) in &changes.sides {
+            self.targets.retain(|(_, target)| target != id);
+            let targets = sides.iter().filter(|side| side.target);
+            self.targets.extend(targets.map(|side| ((*service, side.rule, side.hash), *id)));
+        }
+        for (key, at) in &changes.woken {
+            for (_, id) in self.targets.iter().filter(|(k, _)| k == key) {
+                let due = &mut self.alerts.get_mut(id).unwrap().dues.judge;
+                *due = Some(due.map_or(*at, |due| due.min(*at)));
+            }
+        }
+        for (rule, learned, _) in &changes.templates {
+            self.templates.insert(*rule, Arc::clone(learned));
+        }
+        self.notifications.extend(changes.notifications.iter().cloned());
     }
 }

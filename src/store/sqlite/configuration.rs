@@ -197,12 +197,26 @@ async fn insert_audit(connection: &mut SqliteConnection, audit: &Audit) -> Resul
 }
 
 /// Has the open alerts of a service, or of all, judged anew: what was changed may silence or inhibit
-/// them, or no longer, and may tell others of them.
+/// them, or no longer, and may tell others of them. In the same transaction as the change, so that
+/// nothing decided later misses it; the next ticks do the work.
 async fn rejudge(
-    _connection: &mut SqliteConnection,
-    _service: Option<ServiceId>,
-    _at: Timestamp,
+    connection: &mut SqliteConnection,
+    service: Option<ServiceId>,
+    at: Timestamp,
 ) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE alerts SET stale = 1, judge_due_ms = min(coalesce(judge_due_ms, ?1), ?1) \
+         WHERE status <> 'resolved' AND (?2 IS NULL OR service_seq = ?2)",
+        "UPDATE key_states SET due_ms = min(due_ms, ?1) \
+         WHERE due_ms IS NOT NULL AND (?2 IS NULL OR service_seq = ?2)",
+    ] {
+        sqlx::query(statement)
+            .bind(at.as_millis())
+            .bind(service.map(ServiceId::seq))
+            .execute(&mut *connection)
+            .await
+            .map_err(store_error)?;
+    }
     Ok(())
 }
 
@@ -290,8 +304,9 @@ async fn update_service(
     .await
     .map_err(store_error)?;
     sqlx::query(
-        "UPDATE incidents SET ack_timeout_due_ms = CASE WHEN ?2 IS NULL THEN NULL \
-         ELSE acknowledged_at_ms + ?2 END WHERE service_seq = ?1 AND status <> 'resolved'",
+        "UPDATE incidents SET due_ms = CASE WHEN ?2 IS NULL THEN due_ms \
+         ELSE min(coalesce(due_ms, acknowledged_at_ms + ?2), acknowledged_at_ms + ?2) END \
+         WHERE service_seq = ?1 AND status = 'acknowledged'",
     )
     .bind(service.id.seq())
     .bind(timers.acknowledgement_timeout.map(crate::domain::time::Span::as_millis))

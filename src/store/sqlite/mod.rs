@@ -4,7 +4,9 @@ mod bulk;
 mod configuration;
 mod errors;
 mod lock;
+mod log;
 mod maintenance;
+mod noise;
 mod query;
 mod rows;
 mod statements;
@@ -36,15 +38,17 @@ use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
 use crate::domain::{
     id::{IntegrationId, Sequences, ServiceId},
     routing::Directory,
+    service::Gap,
     time::Timestamp,
 };
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 3] = [
+    const STEPS: [(i64, &str, &str); 4] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
+        (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
     ];
     Migrator::with_migrations(
         STEPS
@@ -255,7 +259,17 @@ impl Store for SqliteStore {
 
     async fn directory(&self, version: u64, now: Timestamp) -> Result<Directory, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
-        configuration::directory(&mut connection, version, now).await
+        let mut directory = configuration::directory(&mut connection, version, now).await?;
+        directory.gap = maintenance::gap(&mut connection).await?;
+        Ok(directory)
+    }
+
+    async fn started(&self, now: Timestamp) -> Result<Option<Gap>, StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.connection.as_mut() else {
+            return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+        };
+        maintenance::started(connection, now).await
     }
 
     async fn sequences(&self) -> Result<Sequences, StoreError> {

@@ -8,8 +8,9 @@ use crate::domain::{
     alert::{Alert, ContentRef, Dues, Status},
     event::Severity,
     id::{AlertId, ContentSeq, EventSeq, IncidentId, RuleId},
-    incident::{GroupKey, Incident, OpenAlerts},
+    incident::{GroupKey, Incident, Notices, OpenAlerts},
     key::DedupKey,
+    standing::Standing,
     time::Timestamp,
 };
 
@@ -88,7 +89,7 @@ pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<Alert, StoreError>
     let incident_id = c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid);
     let key: &str = c.read("dedup_key")?;
     let dedup_key = DedupKey::parse(key).map_err(|e| c.corrupt("dedup_key", e.to_string()))?;
-    Ok(Alert {
+    let mut alert = Alert {
         id,
         integration_id,
         service_id,
@@ -114,8 +115,17 @@ pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<Alert, StoreError>
         dues: Dues {
             auto_resolve: c.time_or_none("auto_resolve_due_ms")?,
             ack_timeout: c.time_or_none("ack_timeout_due_ms")?,
+            judge: None,
         },
-    })
+        standing: {
+            let stored = c.read("standing")?;
+            Standing::from_stored(stored).map_err(|what| c.corrupt("standing", what))?
+        },
+        flapping: c.read("flapping")?,
+        stale: c.read("stale")?,
+    };
+    alert.dues.judge = c.time_or_none("judge_due_ms")?;
+    Ok(alert)
 }
 
 /// Reads an incident. The hashes it was filed under stay in their table: nothing asks for them.
@@ -154,6 +164,13 @@ pub(super) fn incident(row: &SqliteRow, names: &Names) -> Result<Incident, Store
             .read::<Option<&str>>("acknowledged_severity")?
             .and_then(Severity::parse),
         resolved_at: c.time_or_none("resolved_at_ms")?,
-        ack_timeout_due: c.time_or_none("ack_timeout_due_ms")?,
+        due: c.time_or_none("due_ms")?,
+        snoozed_until: c.time_or_none("snoozed_until_ms")?,
+        assignee: c.read("assignee")?,
+        storm: c.read("storm")?,
+        notices: {
+            let stored = c.read("notices")?;
+            Notices::from_stored(stored).map_err(|what| c.corrupt("notices", what))?
+        },
     })
 }

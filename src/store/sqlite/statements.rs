@@ -10,7 +10,8 @@ macro_rules! alert_columns {
          a.generated_key, a.status, a.severity, a.max_severity, a.event_count, a.event_at_ms, \
          a.first_event_at_ms, a.last_event_at_ms, a.acknowledged_at_ms, a.resolved_at_ms, \
          a.last_event_seq, a.content_seq, a.content_hash, a.text_seq, a.text_hash, \
-         a.auto_resolve_due_ms, a.ack_timeout_due_ms"
+         a.auto_resolve_due_ms, a.ack_timeout_due_ms, a.standing, a.flapping, a.stale, \
+         a.judge_due_ms"
     };
 }
 
@@ -19,7 +20,8 @@ macro_rules! incident_columns {
         "i.seq, i.id, i.service_seq, i.rule_id, i.group_key, i.title, i.status, i.severity, \
          i.max_severity, i.alert_count, i.open_info, i.open_warning, i.open_error, \
          i.open_critical, i.created_at_ms, i.last_alert_at_ms, i.acknowledged_at_ms, \
-         i.acknowledged_by, i.acknowledged_severity, i.resolved_at_ms, i.ack_timeout_due_ms"
+         i.acknowledged_by, i.acknowledged_severity, i.resolved_at_ms, i.due_ms, \
+         i.snoozed_until_ms, i.assignee, i.storm, i.notices"
     };
 }
 
@@ -83,15 +85,53 @@ pub(super) const DUE_ALERTS: &str = concat!(
      WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' AND auto_resolve_due_ms <= ?1 \
      ORDER BY auto_resolve_due_ms LIMIT ?2)) OR a.seq IN (SELECT seq FROM (SELECT seq, \
      ack_timeout_due_ms FROM alerts WHERE ack_timeout_due_ms IS NOT NULL \
-     AND status <> 'resolved' AND ack_timeout_due_ms <= ?1 ORDER BY ack_timeout_due_ms LIMIT ?2))"
+     AND status <> 'resolved' AND ack_timeout_due_ms <= ?1 ORDER BY ack_timeout_due_ms LIMIT ?2)) \
+     OR a.seq IN (SELECT seq FROM (SELECT seq, judge_due_ms FROM alerts \
+     WHERE judge_due_ms IS NOT NULL AND status <> 'resolved' AND judge_due_ms <= ?1 \
+     ORDER BY judge_due_ms, seq LIMIT ?2))"
 );
 
 pub(super) const DUE_INCIDENTS: &str = concat!(
     "SELECT ",
     incident_columns!(),
-    " FROM incidents i WHERE i.ack_timeout_due_ms IS NOT NULL AND i.ack_timeout_due_ms <= ?1 \
-     ORDER BY i.ack_timeout_due_ms LIMIT ?2"
+    " FROM incidents i WHERE i.due_ms IS NOT NULL AND i.due_ms <= ?1 ORDER BY i.due_ms LIMIT ?2"
 );
+
+pub(super) const DUE_KEYS: &str = "SELECT k.integration_seq, k.dedup_key, k.state \
+     FROM key_states k WHERE k.due_ms IS NOT NULL AND k.due_ms <= ?1 ORDER BY k.due_ms LIMIT ?2";
+
+pub(super) static KEY_STATES: Bulk = Bulk::new(
+    "WITH v(i, k) AS (",
+    2,
+    ") SELECT k.integration_seq, k.dedup_key, k.state FROM v CROSS JOIN key_states k \
+     ON k.integration_seq = v.i AND k.dedup_key = v.k",
+);
+
+pub(super) static INHIBITORS: Bulk = Bulk::new(
+    "WITH v(s, r, h) AS (",
+    3,
+    ") SELECT v.s, v.r, v.h, n.state FROM v CROSS JOIN inhibitors n \
+     ON n.service_seq = v.s AND n.rule_seq = v.r AND n.hash = v.h",
+);
+
+/// At most [`crate::domain::loading::TARGETS_MAX`] for one key.
+pub(super) const TARGETS: &str = "SELECT t.alert_seq FROM inhibition_targets t \
+     WHERE t.service_seq = ?1 AND t.rule_seq = ?2 AND t.hash = ?3 ORDER BY t.alert_seq LIMIT ?4";
+
+/// The newest content of alerts, with what large details are cut from.
+pub(super) static CONTENTS: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") SELECT a.id, c.severity, c.summary, c.source, c.component, c.\"group\", c.class, c.client, \
+     c.client_url, c.links, c.images, c.labels, coalesce(c.custom_details, (SELECT \
+     CAST(substr(CAST(e.body AS BLOB), c.details_offset + 1, c.details_bytes) AS TEXT) \
+     FROM events e \
+     WHERE e.seq = c.details_event_seq)) FROM v CROSS JOIN alerts a ON a.seq = v.s \
+     CROSS JOIN contents c ON c.seq = a.content_seq",
+);
+
+pub(super) const TEMPLATES: &str = "SELECT template_seq, template FROM templates \
+     WHERE service_seq = ?1 AND rule_seq = ?2";
 
 pub(super) const OPEN_ALERTS_OF_SERVICE: &str = concat!(
     "SELECT ",
@@ -119,8 +159,9 @@ pub(super) static INSERT_ALERTS: Bulk = Bulk::new(
     "INSERT INTO alerts (seq, id, integration_seq, service_seq, incident_seq, dedup_key, \
      generated_key, status, severity, max_severity, event_count, event_at_ms, first_event_at_ms, \
      last_event_at_ms, acknowledged_at_ms, resolved_at_ms, last_event_seq, content_seq, \
-     content_hash, text_seq, text_hash, auto_resolve_due_ms, ack_timeout_due_ms) SELECT * FROM (",
-    23,
+     content_hash, text_seq, text_hash, auto_resolve_due_ms, ack_timeout_due_ms, standing, \
+     suppressed, flapping, stale, judge_due_ms) SELECT * FROM (",
+    28,
     ") WHERE column1 IS NOT NULL",
 );
 
@@ -138,38 +179,41 @@ pub(super) static MERGE_ALERTS: Bulk = Bulk::new(
 pub(super) static UPDATE_ALERTS: Bulk = Bulk::new(
     "WITH v(s, severity, max_severity, event_count, event_at, last_event_at, last_event, \
      content, content_hash, text, text_hash, status, acknowledged_at, resolved_at, incident, \
-     auto_resolve_due, ack_timeout_due) AS (",
-    17,
+     auto_resolve_due, ack_timeout_due, standing, suppressed, flapping, stale, judge_due) AS (",
+    22,
     ") UPDATE alerts SET severity = v.severity, max_severity = v.max_severity, \
      event_count = v.event_count, event_at_ms = v.event_at, last_event_at_ms = v.last_event_at, \
      last_event_seq = v.last_event, content_seq = v.content, content_hash = v.content_hash, \
      text_seq = v.text, text_hash = v.text_hash, status = v.status, \
      acknowledged_at_ms = v.acknowledged_at, resolved_at_ms = v.resolved_at, \
      incident_seq = v.incident, auto_resolve_due_ms = v.auto_resolve_due, \
-     ack_timeout_due_ms = v.ack_timeout_due FROM v WHERE alerts.seq = v.s",
+     ack_timeout_due_ms = v.ack_timeout_due, standing = v.standing, suppressed = v.suppressed, \
+     flapping = v.flapping, stale = v.stale, judge_due_ms = v.judge_due \
+     FROM v WHERE alerts.seq = v.s",
 );
 
 pub(super) static INSERT_INCIDENTS: Bulk = Bulk::new(
     "INSERT INTO incidents (seq, id, service_seq, rule_id, group_key, title, status, severity, \
      max_severity, alert_count, open_info, open_warning, open_error, open_critical, \
      created_at_ms, last_alert_at_ms, acknowledged_at_ms, acknowledged_by, \
-     acknowledged_severity, resolved_at_ms, ack_timeout_due_ms) SELECT * FROM (",
-    21,
+     acknowledged_severity, resolved_at_ms, due_ms, snoozed_until_ms, assignee, storm, notices) \
+     SELECT * FROM (",
+    25,
     ") WHERE column1 IS NOT NULL",
 );
 
 pub(super) static UPDATE_INCIDENTS: Bulk = Bulk::new(
     "WITH v(s, status, severity, max_severity, alert_count, open_info, open_warning, open_error, \
      open_critical, last_alert_at, acknowledged_at, acknowledged_by, acknowledged_severity, \
-     resolved_at, ack_timeout_due) AS (",
-    15,
+     resolved_at, due, snoozed_until, assignee, storm, notices) AS (",
+    19,
     ") UPDATE incidents SET status = v.status, severity = v.severity, \
      max_severity = v.max_severity, alert_count = v.alert_count, open_info = v.open_info, \
      open_warning = v.open_warning, open_error = v.open_error, open_critical = v.open_critical, \
      last_alert_at_ms = v.last_alert_at, acknowledged_at_ms = v.acknowledged_at, \
      acknowledged_by = v.acknowledged_by, acknowledged_severity = v.acknowledged_severity, \
-     resolved_at_ms = v.resolved_at, ack_timeout_due_ms = v.ack_timeout_due \
-     FROM v WHERE incidents.seq = v.s",
+     resolved_at_ms = v.resolved_at, due_ms = v.due, snoozed_until_ms = v.snoozed_until, \
+     assignee = v.assignee, storm = v.storm, notices = v.notices FROM v WHERE incidents.seq = v.s",
 );
 
 pub(super) static INSERT_INCIDENT_KEYS: Bulk = Bulk::new(
@@ -206,13 +250,70 @@ pub(super) static INSERT_CHANGES: Bulk = Bulk::new(
 );
 
 pub(super) static ADD_COUNTS: Bulk = Bulk::new(
-    "INSERT INTO hourly_counts (service_seq, hour, events, alerts, incidents, resolved_alerts) \
+    "INSERT INTO hourly_counts (service_seq, hour, events, alerts, incidents, resolved_alerts, \
+     notifications, acknowledged, acknowledged_after_ms, resolved, resolved_after_ms) \
      SELECT * FROM (",
-    6,
+    11,
     ") WHERE column1 IS NOT NULL ON CONFLICT (service_seq, hour) DO UPDATE SET \
      events = events + excluded.events, alerts = alerts + excluded.alerts, \
      incidents = incidents + excluded.incidents, \
-     resolved_alerts = resolved_alerts + excluded.resolved_alerts",
+     resolved_alerts = resolved_alerts + excluded.resolved_alerts, \
+     notifications = notifications + excluded.notifications, \
+     acknowledged = acknowledged + excluded.acknowledged, \
+     acknowledged_after_ms = acknowledged_after_ms + excluded.acknowledged_after_ms, \
+     resolved = resolved + excluded.resolved, \
+     resolved_after_ms = resolved_after_ms + excluded.resolved_after_ms",
+);
+
+pub(super) static PUT_KEY_STATES: Bulk = Bulk::new(
+    "INSERT OR REPLACE INTO key_states (integration_seq, dedup_key, service_seq, state, due_ms, \
+     last_seen_ms) SELECT * FROM (",
+    6,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static PUT_INHIBITORS: Bulk = Bulk::new(
+    "INSERT OR REPLACE INTO inhibitors (service_seq, rule_seq, hash, state, idle_since_ms) \
+     SELECT * FROM (",
+    5,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static DELETE_TARGETS: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM inhibition_targets WHERE alert_seq IN (SELECT s FROM v)",
+);
+
+pub(super) static INSERT_TARGETS: Bulk = Bulk::new(
+    "INSERT INTO inhibition_targets (service_seq, rule_seq, hash, alert_seq) SELECT * FROM (",
+    4,
+    ") WHERE column1 IS NOT NULL",
+);
+
+/// Targets beyond those that a batch looked at are judged by the next ticks.
+pub(super) const WAKE_TARGETS: &str = "UPDATE alerts SET judge_due_ms = \
+     min(coalesce(judge_due_ms, ?4), ?4) WHERE status <> 'resolved' AND seq IN (SELECT alert_seq \
+     FROM inhibition_targets WHERE service_seq = ?1 AND rule_seq = ?2 AND hash = ?3)";
+
+pub(super) static PUT_TEMPLATES: Bulk = Bulk::new(
+    "INSERT OR REPLACE INTO templates (service_seq, rule_seq, template_seq, template) \
+     SELECT * FROM (",
+    4,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static DELETE_TEMPLATES: Bulk = Bulk::new(
+    "WITH v(s, r, t) AS (",
+    3,
+    ") DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN (SELECT s, r, t FROM v)",
+);
+
+pub(super) static INSERT_NOTIFICATIONS: Bulk = Bulk::new(
+    "INSERT INTO notifications (at_ms, recorded_at_ms, service_seq, incident_seq, receiver, \
+     reason, severity) SELECT * FROM (",
+    7,
+    ") WHERE column1 IS NOT NULL",
 );
 
 /// The earliest time at which anything may be due.
@@ -220,8 +321,11 @@ pub(super) const NEXT_DUE: &str = "SELECT min(coalesce((SELECT auto_resolve_due_
      WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' \
      ORDER BY auto_resolve_due_ms LIMIT 1), ?1), coalesce((SELECT ack_timeout_due_ms FROM alerts \
      WHERE ack_timeout_due_ms IS NOT NULL AND status <> 'resolved' \
-     ORDER BY ack_timeout_due_ms LIMIT 1), ?1), coalesce((SELECT ack_timeout_due_ms FROM incidents \
-     WHERE ack_timeout_due_ms IS NOT NULL ORDER BY ack_timeout_due_ms LIMIT 1), ?1))";
+     ORDER BY ack_timeout_due_ms LIMIT 1), ?1), coalesce((SELECT judge_due_ms FROM alerts \
+     WHERE judge_due_ms IS NOT NULL AND status <> 'resolved' \
+     ORDER BY judge_due_ms LIMIT 1), ?1), coalesce((SELECT due_ms FROM incidents \
+     WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1), ?1), coalesce((SELECT due_ms \
+     FROM key_states WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1), ?1))";
 
 /// Every statement above, for the test that asks for their plans.
 #[cfg(test)]
@@ -250,6 +354,20 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("insert timeline", INSERT_TIMELINE.text(8)),
         ("insert changes", INSERT_CHANGES.text(8)),
         ("add counts", ADD_COUNTS.text(8)),
+        ("due keys", DUE_KEYS),
+        ("key states", KEY_STATES.text(8)),
+        ("inhibitors", INHIBITORS.text(8)),
+        ("targets", TARGETS),
+        ("contents", CONTENTS.text(8)),
+        ("templates", TEMPLATES),
+        ("put key states", PUT_KEY_STATES.text(8)),
+        ("put inhibitors", PUT_INHIBITORS.text(8)),
+        ("delete targets", DELETE_TARGETS.text(8)),
+        ("insert targets", INSERT_TARGETS.text(8)),
+        ("wake targets", WAKE_TARGETS),
+        ("put templates", PUT_TEMPLATES.text(8)),
+        ("delete templates", DELETE_TEMPLATES.text(8)),
+        ("insert notifications", INSERT_NOTIFICATIONS.text(8)),
     ]
 }
 
@@ -260,11 +378,15 @@ mod tests {
     use super::super::SqliteStore;
 
     /// Tables and the aliases they have above. `v` and the like are the rows handed in.
-    const TABLES: [&str; 13] = [
+    const TABLES: [&str; 21] = [
         "a",
         "b",
+        "c",
+        "e",
         "i",
         "k",
+        "n",
+        "t",
         "alerts",
         "changes",
         "contents",
@@ -272,7 +394,11 @@ mod tests {
         "hourly_counts",
         "incident_keys",
         "incidents",
+        "inhibition_targets",
+        "inhibitors",
         "integrations",
+        "key_states",
+        "templates",
         "timeline",
     ];
 

@@ -10,17 +10,19 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    Names, StoreError, Writer, bulk::Binder, configuration, rows, statements as sql, store_error,
+    Names, StoreError, Writer, bulk::Binder, configuration, noise, rows, statements as sql,
+    store_error,
 };
 use crate::{
     domain::{
         alert::Alert,
-        changes::{Changes, LoadKeys, Loaded, NewContent, NewEvent},
+        changes::{Changes, NewContent, NewEvent},
         configuration::{Audit, Configuration, Refused},
         event::{Image, Intent, Link, Severity},
-        id::{IncidentId, IntegrationId},
+        id::{AlertId, IncidentId, IntegrationId},
         incident::Incident,
         key::DedupKey,
+        loading::{Asked, LoadKeys, Loaded, SourceKey},
         time::Timestamp,
     },
     store::Unit,
@@ -96,7 +98,10 @@ impl Unit for SqliteUnit {
         let whole: Vec<i64> = keys.incidents.iter().map(|id| id.seq()).collect();
         take(sql::OPEN_ALERTS_OF_INCIDENTS.fetch(connection, &whole, bind_seq).await?)?;
         let mut more_due = false;
+        let mut key_rows = sql::KEY_STATES.fetch(connection, &keys.key_states, bind_key).await?;
         if let Some((now, most)) = due {
+            let due_keys = sqlx::query(sql::DUE_KEYS).bind(now.as_millis()).bind(most);
+            key_rows.extend(due_keys.fetch_all(&mut *connection).await.map_err(store_error)?);
             let due = sqlx::query(sql::DUE_ALERTS).bind(now.as_millis()).bind(most);
             let due = due.fetch_all(&mut *connection).await.map_err(store_error)?;
             more_due |= due.len() >= most as usize;
@@ -108,6 +113,21 @@ impl Unit for SqliteUnit {
         }
         // What was taken so far changes its incident; of the open alerts found by key only those
         // that are no mere repeats do.
+        let (mut key_states, due_keys) = noise::key_states(&key_rows, &keys.key_states, &names)?;
+        let targets = noise::targets(connection, &keys.targets).await?;
+        let target_seqs: Vec<i64> = targets.iter().flat_map(|(_, seqs)| seqs).copied().collect();
+        let found = sql::ALERTS_BY_SEQ.fetch(connection, &target_seqs, bind_seq).await?;
+        let mut take = |found: Vec<SqliteRow>| -> Result<(), StoreError> {
+            for row in found {
+                let alert = rows::alert(&row, &names)?;
+                alerts.insert(alert.id.seq(), alert);
+            }
+            Ok(())
+        };
+        take(found)?;
+        // A key that is due comes with its alert: the open one, else the newest.
+        take(sql::NEWEST_ALERTS.fetch(connection, &due_keys, bind_key).await?)?;
+        let latest = keys.due.map(|(now, _)| now);
         let mut incident_seqs: Vec<i64> =
             alerts.values().filter_map(|alert| alert.incident_id).map(IncidentId::seq).collect();
         let mut open_keys: HashSet<(IntegrationId, DedupKey)> = HashSet::new();
@@ -116,7 +136,8 @@ impl Unit for SqliteUnit {
         for row in open {
             let alert = rows::alert(&row, &names)?;
             let key = (alert.integration_id, &alert.dedup_key);
-            if repeated.get(&key).copied().flatten() != Some(alert.severity) {
+            let is_due = alert.dues.earliest().is_some_and(|at| Some(at) <= latest);
+            if is_due || repeated.get(&key).copied().flatten() != Some(alert.severity) {
                 incident_seqs.extend(alert.incident_id.map(IncidentId::seq));
             }
             open_keys.insert((alert.integration_id, alert.dedup_key.clone()));
@@ -125,11 +146,16 @@ impl Unit for SqliteUnit {
         let returning: Vec<(IntegrationId, DedupKey)> =
             keys.returning_keys.iter().filter(|key| !open_keys.contains(*key)).cloned().collect();
         let newest = sql::NEWEST_ALERTS.fetch(connection, &returning, bind_key).await?;
+        let mut came_back: Vec<SourceKey> = Vec::new();
         for row in newest {
             let alert = rows::alert(&row, &names)?;
             incident_seqs.extend(alert.incident_id.map(IncidentId::seq));
+            came_back.push((alert.integration_id, alert.dedup_key.clone()));
             alerts.insert(alert.id.seq(), alert);
         }
+        came_back.retain(|key| !keys.key_states.contains(key));
+        let key_rows = sql::KEY_STATES.fetch(connection, &came_back, bind_key).await?;
+        key_states.extend(noise::key_states(&key_rows, &came_back, &names)?.0);
 
         let group_keys: Vec<(i64, i64, i64)> = keys
             .groups
@@ -149,6 +175,7 @@ impl Unit for SqliteUnit {
         }
 
         incident_seqs.extend(whole);
+        incident_seqs.extend(keys.bare_incidents.iter().map(|id| id.seq()));
         incident_seqs.extend(group_rows.values());
         incident_seqs.sort_unstable();
         incident_seqs.dedup();
@@ -175,14 +202,28 @@ impl Unit for SqliteUnit {
                 Some((*key, incidents.get(seq)?.id))
             })
             .collect();
-        self.due_was_loaded |= due.is_some();
-        Ok(Loaded {
+        let ids: HashMap<i64, AlertId> = alerts.iter().map(|(seq, a)| (*seq, a.id)).collect();
+        let targets = targets
+            .into_iter()
+            .map(|(key, seqs)| (key, seqs.iter().filter_map(|s| ids.get(s).copied()).collect()))
+            .collect();
+        let mut loaded = Loaded {
             alerts: alerts.into_values().collect(),
             groups,
             incidents: incidents.into_values().collect(),
-            service_clocks: self.names.service_ids().map(|id| (id, floor)).collect(),
+            service_clocks: names.service_ids().map(|id| (id, floor)).collect(),
             more_due,
-        })
+            key_states,
+            inhibitors: noise::inhibitors(connection, &keys.inhibitors).await?,
+            targets,
+            contents: noise::contents(connection, &keys.contents).await?,
+            templates: noise::templates(connection, &keys.templates).await?,
+            asked: Asked::default(),
+        };
+        loaded.answers(keys);
+        loaded.asked.key_states.extend(came_back);
+        self.due_was_loaded |= due.is_some();
+        Ok(loaded)
     }
 
     async fn save(&mut self, changes: &Changes) -> Result<(), StoreError> {
@@ -193,9 +234,10 @@ impl Unit for SqliteUnit {
         let incidents = changes.new_incidents.iter().chain(&changes.updated_incidents);
         let dues = alerts
             .filter(|alert| alert.is_open())
-            .flat_map(|alert| [alert.dues.auto_resolve, alert.dues.ack_timeout])
-            .chain(incidents.map(|incident| incident.ack_timeout_due))
-            .flatten();
+            .filter_map(|alert| alert.dues.earliest())
+            .chain(incidents.filter_map(|incident| incident.due))
+            .chain(changes.key_states.iter().filter_map(|(.., due)| *due))
+            .chain(changes.woken.iter().map(|(_, at)| *at));
         self.next_due = dues.map(Timestamp::as_millis).fold(self.next_due, i64::min);
         let c = self.connection()?;
         sql::INSERT_INCIDENTS.execute(c, &changes.new_incidents, bind_new_incident).await?;
@@ -269,9 +311,15 @@ impl Unit for SqliteUnit {
                     .bind(count.events)
                     .bind(count.alerts)
                     .bind(count.incidents)
-                    .bind(count.resolved_alerts);
+                    .bind(count.resolved_alerts)
+                    .bind(count.notifications)
+                    .bind(count.acknowledged)
+                    .bind(count.acknowledged_after_ms)
+                    .bind(count.resolved)
+                    .bind(count.resolved_after_ms);
             })
-            .await
+            .await?;
+        noise::save(c, changes).await
     }
 
     async fn configure(
@@ -331,7 +379,12 @@ fn bind_alert(b: &mut Binder, a: &Alert) {
         .bind(millis(a.resolved_at))
         .bind(a.incident_id.map(IncidentId::seq))
         .bind(millis(a.dues.auto_resolve))
-        .bind(millis(a.dues.ack_timeout));
+        .bind(millis(a.dues.ack_timeout))
+        .bind(a.standing.to_stored())
+        .bind(a.is_suppressed())
+        .bind(a.flapping)
+        .bind(a.stale)
+        .bind(millis(a.dues.judge));
 }
 
 fn bind_new_alert(b: &mut Binder, a: &Alert) {
@@ -357,7 +410,12 @@ fn bind_new_alert(b: &mut Binder, a: &Alert) {
         .bind(a.content.text.0)
         .bind(a.content.text_hash)
         .bind(millis(a.dues.auto_resolve))
-        .bind(millis(a.dues.ack_timeout));
+        .bind(millis(a.dues.ack_timeout))
+        .bind(a.standing.to_stored())
+        .bind(a.is_suppressed())
+        .bind(a.flapping)
+        .bind(a.stale)
+        .bind(millis(a.dues.judge));
 }
 
 fn bind_incident(b: &mut Binder, i: &Incident) {
@@ -375,7 +433,11 @@ fn bind_incident(b: &mut Binder, i: &Incident) {
         .bind(i.acknowledged_by.as_deref())
         .bind(i.acknowledged_severity.map(Severity::as_str))
         .bind(millis(i.resolved_at))
-        .bind(millis(i.ack_timeout_due));
+        .bind(millis(i.due))
+        .bind(millis(i.snoozed_until))
+        .bind(i.assignee.as_deref())
+        .bind(i.storm)
+        .bind(i.notices.to_stored());
 }
 
 fn bind_new_incident(b: &mut Binder, i: &Incident) {
@@ -399,7 +461,11 @@ fn bind_new_incident(b: &mut Binder, i: &Incident) {
         .bind(i.acknowledged_by.as_deref())
         .bind(i.acknowledged_severity.map(Severity::as_str))
         .bind(millis(i.resolved_at))
-        .bind(millis(i.ack_timeout_due));
+        .bind(millis(i.due))
+        .bind(millis(i.snoozed_until))
+        .bind(i.assignee.as_deref())
+        .bind(i.storm)
+        .bind(i.notices.to_stored());
 }
 
 fn bind_content(b: &mut Binder, row: &NewContent) {

@@ -8,8 +8,12 @@ mod alerts;
 mod events;
 mod incidents;
 mod logs;
+mod noise;
+mod replay;
 mod search;
 mod silences;
+mod similar;
+mod standing;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -32,8 +36,11 @@ use crate::{
     },
     store::query::{
         AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, MatchedAlerts,
-        Page, Reads, SilenceFilter, StoredSilence,
-        views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
+        NoiseFilter, Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
+        views::{
+            AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
+            TimelineView,
+        },
     },
 };
 use walk::Found;
@@ -249,6 +256,11 @@ impl Reads for SqliteStore {
         logs::changes_before(&mut connection, id.seq()).await
     }
 
+    async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        similar::similar(&mut connection, id.seq()).await
+    }
+
     async fn events(
         &self,
         filter: &EventFilter,
@@ -297,6 +309,27 @@ impl Reads for SqliteStore {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         let views = logs::change_views(&mut connection, &[id.seq()]).await?;
         Ok(views.into_iter().find(|view| view.id == id))
+    }
+
+    async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        noise::noise(&mut transaction, filter).await
+    }
+
+    async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        replay::span(&mut connection, since).await
+    }
+
+    async fn stored_events(
+        &self,
+        span: StoredSpan,
+        service: Option<ServiceId>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        let service = service.map(ServiceId::seq);
+        replay::events(&mut connection, span.first, span.end, service, limit).await
     }
 
     async fn silences(

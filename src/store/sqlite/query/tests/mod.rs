@@ -22,6 +22,7 @@ use crate::{
     },
     store::{
         Maintenance, Store,
+        decide::{Learned, decide},
         query::{
             AlertFilter, EventFilter, IncidentFilter, Listed, Page, Reads, TextField,
             views::{AlertView, EventView, IncidentView},
@@ -135,12 +136,12 @@ impl Bench {
     async fn carry_out(&mut self, inputs: Vec<Input>) -> Vec<Outcome> {
         self.now = self.now.plus(Span::from_millis(1));
         let mut unit = self.store.begin().await.unwrap();
-        let loaded = unit.load(&pipeline::load_keys(&inputs)).await.unwrap();
-        let (changes, outcomes) =
-            pipeline::process(&inputs, loaded, &self.directory, &mut self.ids);
-        unit.save(&changes).await.unwrap();
+        let (directory, none) = (&self.directory, Learned::new());
+        let decided = decide(&mut *unit, &inputs, directory, &self.ids, &none).await.unwrap();
+        unit.save(&decided.changes).await.unwrap();
         unit.commit().await.unwrap();
-        outcomes
+        self.ids = decided.ids;
+        decided.outcomes
     }
 
     fn event(&self, service: &str, intent: Intent, body: StoredBody) -> Input {

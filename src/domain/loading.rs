@@ -1,0 +1,201 @@
+//! What a batch looks at: what has to be loaded for it, and what was found.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    alert::Alert,
+    event::{Content, Severity},
+    id::{AlertId, IncidentId, IntegrationId, RuleId, ServiceId},
+    incident::Incident,
+    key::DedupKey,
+    key_state::KeyState,
+    similarity::Templates,
+    time::Timestamp,
+};
+
+/// What an incident is looked up by: its service, the grouping rule, the hash of the values.
+pub type GroupHash = (ServiceId, RuleId, i64);
+
+/// A key of an integration: what an alert is known by to its source.
+pub type SourceKey = (IntegrationId, DedupKey);
+
+/// The `equal` values under an inhibition rule of a service, as a hash.
+pub type InhibitionKey = (ServiceId, RuleId, i64);
+
+/// What has to be loaded before a batch can be processed. [`super::pipeline::process`] says what
+/// else it needs when it comes to look at more.
+#[derive(Clone, Debug, Default)]
+pub struct LoadKeys {
+    /// The open alert of each key. Its incident too, unless nothing but triggers of this severity
+    /// come and it has that severity already: repeats, which are most of all events, leave the
+    /// incident alone.
+    pub alert_keys: Vec<(IntegrationId, DedupKey, Option<Severity>)>,
+    /// Of these keys, if none is open, also the newest alert: a trigger may rejoin its incident.
+    /// With it comes the state of the key, which has changed by coming back.
+    pub returning_keys: Vec<SourceKey>,
+    /// The newest open incident under each of these.
+    pub groups: Vec<GroupHash>,
+    pub alerts: Vec<AlertId>,
+    /// With all their open alerts.
+    pub incidents: Vec<IncidentId>,
+    /// Without their alerts.
+    pub bare_incidents: Vec<IncidentId>,
+    pub services: Vec<ServiceId>,
+    /// Alerts, incidents and keys whose timers are due by then, earliest first, at most this many
+    /// of each.
+    pub due: Option<(Timestamp, u32)>,
+    /// Open alerts of a service, at most this many.
+    pub open_of_service: Option<(ServiceId, u32)>,
+    pub key_states: Vec<SourceKey>,
+    pub inhibitors: Vec<InhibitionKey>,
+    /// Open alerts that are targets under these, at most [`TARGETS_MAX`] of each.
+    pub targets: Vec<InhibitionKey>,
+    /// What these alerts say.
+    pub contents: Vec<AlertId>,
+    /// The templates of similarity rules.
+    pub templates: Vec<(ServiceId, RuleId)>,
+}
+
+/// Most targets of an inhibition that one batch looks at; the rest are woken in the database.
+pub const TARGETS_MAX: usize = 500;
+
+impl LoadKeys {
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            alert_keys,
+            returning_keys,
+            groups,
+            alerts,
+            incidents,
+            bare_incidents,
+            services,
+            due,
+            open_of_service,
+            key_states,
+            inhibitors,
+            targets,
+            contents,
+            templates,
+        } = self;
+        alert_keys.is_empty()
+            && returning_keys.is_empty()
+            && groups.is_empty()
+            && alerts.is_empty()
+            && incidents.is_empty()
+            && bare_incidents.is_empty()
+            && services.is_empty()
+            && due.is_none()
+            && open_of_service.is_none()
+            && key_states.is_empty()
+            && inhibitors.is_empty()
+            && targets.is_empty()
+            && contents.is_empty()
+            && templates.is_empty()
+    }
+}
+
+/// What was found. Each alert that may change its incident comes with it.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    pub alerts: Vec<Alert>,
+    pub incidents: Vec<Incident>,
+    pub groups: Vec<(GroupHash, IncidentId)>,
+    pub service_clocks: Vec<(ServiceId, Timestamp)>,
+    /// More was due than [`LoadKeys::due`] allowed.
+    pub more_due: bool,
+    pub key_states: Vec<(SourceKey, KeyState)>,
+    pub inhibitors: Vec<(InhibitionKey, Inhibitor)>,
+    pub targets: Vec<(InhibitionKey, Vec<AlertId>)>,
+    pub contents: Vec<(AlertId, Arc<Content>)>,
+    pub templates: Vec<((ServiceId, RuleId), Arc<Templates>)>,
+    /// What was asked for. What is in it and not above does not exist.
+    pub asked: Asked,
+}
+
+/// What was asked for besides what a batch always asks for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub alerts: HashSet<AlertId>,
+    pub groups: HashSet<GroupHash>,
+    pub incidents: HashSet<IncidentId>,
+    pub key_states: HashSet<SourceKey>,
+    pub inhibitors: HashSet<InhibitionKey>,
+    pub targets: HashSet<InhibitionKey>,
+    pub contents: HashSet<AlertId>,
+    pub templates: HashSet<(ServiceId, RuleId)>,
+}
+
+impl Loaded {
+    /// Notes what was asked for to get this.
+    pub fn answers(&mut self, keys: &LoadKeys) {
+        let asked = &mut self.asked;
+        asked.alerts.extend(&keys.alerts);
+        asked.groups.extend(&keys.groups);
+        asked.incidents.extend(keys.bare_incidents.iter().chain(&keys.incidents));
+        asked.key_states.extend(keys.key_states.iter().cloned());
+        asked.inhibitors.extend(&keys.inhibitors);
+        asked.targets.extend(&keys.targets);
+        asked.contents.extend(&keys.contents);
+        asked.templates.extend(&keys.templates);
+    }
+
+    /// Adds what was loaded later in the same transaction.
+    pub fn merge(&mut self, more: Self) {
+        let Self {
+            alerts,
+            incidents,
+            groups,
+            service_clocks: _,
+            more_due,
+            key_states,
+            inhibitors,
+            targets,
+            contents,
+            templates,
+            asked,
+        } = more;
+        let known: HashSet<AlertId> = self.alerts.iter().map(|alert| alert.id).collect();
+        self.alerts.extend(alerts.into_iter().filter(|alert| !known.contains(&alert.id)));
+        let known: HashSet<IncidentId> = self.incidents.iter().map(|i| i.id).collect();
+        self.incidents.extend(incidents.into_iter().filter(|i| !known.contains(&i.id)));
+        self.groups.extend(groups);
+        self.more_due |= more_due;
+        self.key_states.extend(key_states);
+        self.inhibitors.extend(inhibitors);
+        self.targets.extend(targets);
+        self.contents.extend(contents);
+        self.templates.extend(templates);
+        self.asked.alerts.extend(asked.alerts);
+        self.asked.groups.extend(asked.groups);
+        self.asked.incidents.extend(asked.incidents);
+        self.asked.key_states.extend(asked.key_states);
+        self.asked.inhibitors.extend(asked.inhibitors);
+        self.asked.targets.extend(asked.targets);
+        self.asked.contents.extend(asked.contents);
+        self.asked.templates.extend(asked.templates);
+    }
+}
+
+/// The open sources under one [`InhibitionKey`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inhibitor {
+    /// Open alerts that are sources only.
+    pub plain: u32,
+    /// Open alerts that are sources and targets at once: they inhibit no source.
+    pub both: u32,
+    /// When the last of each went.
+    pub plain_ended: Option<Timestamp>,
+    pub both_ended: Option<Timestamp>,
+    /// The newest of them, a few.
+    pub sources: Vec<AlertId>,
+}
+
+impl Inhibitor {
+    /// Since when there is no source, if there is none.
+    pub fn idle_since(&self) -> Option<Timestamp> {
+        if self.plain + self.both > 0 { None } else { self.plain_ended.max(self.both_ended) }
+    }
+}

@@ -1,0 +1,135 @@
+//! What follows from an event, or an alert's content, and the directory alone.
+
+use crate::domain::{
+    changes::{EventInput, Prepared},
+    enrich,
+    event::{Event, Fingerprints, Intent},
+    fields::{ParsedDetails, TriggerFields},
+    grouping::{self, GroupChoice},
+    id::ServiceId,
+    key::DedupKey,
+    routing::Directory,
+    service::{Integration, Service},
+    standing::{Matches, Side},
+};
+
+/// Works out what follows from an event and the directory: its service, its content after
+/// enrichment, the rules that match. Runs before the batch is loaded, wherever there is time,
+/// because the result says what to load.
+pub fn prepare(event: &Event, integration: &Integration, directory: &Directory) -> Prepared {
+    let (service_id, route) = route(event, integration, directory);
+    prepare_in(service_id, route, event, integration, directory)
+}
+
+/// The same for a given service: events follow the open alert of their key.
+pub(super) fn prepare_in(
+    service_id: ServiceId,
+    route: Option<usize>,
+    event: &Event,
+    integration: &Integration,
+    directory: &Directory,
+) -> Prepared {
+    let mut prepared = Prepared {
+        directory_version: directory.version,
+        service_id,
+        route,
+        enriched: Vec::new(),
+        content: None,
+        dropped: None,
+        group: None,
+        matches: Matches::default(),
+        fingerprints: Fingerprints::default(),
+    };
+    let Intent::Trigger { content, dedup_key } = &event.intent else { return prepared };
+    let Some(service) = directory.service(service_id) else {
+        prepared.fingerprints = content.fingerprints();
+        return prepared;
+    };
+    let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
+    let policy = &service.policy;
+    if !policy.enrich.is_empty() {
+        let mut changed = event.clone();
+        prepared.enriched =
+            enrich::enrich(&policy.enrich, &mut changed, &integration.name, &service.name);
+        if let Intent::Trigger { content: enriched, .. } = changed.intent {
+            prepared.content = (enriched != *content).then_some(enriched);
+        }
+    }
+    let content = prepared.content.as_ref().unwrap_or(content);
+    let view = TriggerFields {
+        content,
+        dedup_key: key,
+        integration: &integration.name,
+        service: &service.name,
+        details: &ParsedDetails::default(),
+    };
+    prepared.fingerprints = content.fingerprints();
+    prepared.dropped = policy.drop.iter().position(|rule| rule.holds(&view));
+    if prepared.dropped.is_none() {
+        let (matches, group) = judge(&view, service, directory);
+        (prepared.matches, prepared.group) = (matches, group);
+    }
+    prepared
+}
+
+/// What an alert with this content matches, and how it is to be grouped.
+pub(super) fn judge(
+    view: &TriggerFields<'_>,
+    service: &Service,
+    directory: &Directory,
+) -> (Matches, Option<GroupChoice>) {
+    let policy = &service.policy;
+    let sides = policy
+        .inhibition
+        .iter()
+        .filter_map(|rule| {
+            let sides = rule.sides(view)?;
+            Some(Side {
+                rule: rule.id,
+                hash: sides.hash,
+                source: sides.source,
+                target: sides.target,
+            })
+        })
+        .collect();
+    let notify =
+        policy.notify.iter().filter(|rule| rule.matches.holds(view)).map(|rule| rule.id).collect();
+    let silences = directory.silences().matching(service.id, view);
+    (Matches { silences, sides, notify }, grouping::choose(&policy.grouping, view))
+}
+
+/// The service that an event of an integration belongs to, and the route that says so.
+fn route(
+    event: &Event,
+    integration: &Integration,
+    directory: &Directory,
+) -> (ServiceId, Option<usize>) {
+    let own = (integration.service_id, None);
+    if !directory.is_routed(integration) {
+        return own;
+    }
+    let Intent::Trigger { content, dedup_key } = &event.intent else { return own };
+    let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
+    let service = directory.service(integration.service_id);
+    let service = service.map_or("", |service| service.name.as_str());
+    let view = TriggerFields {
+        content,
+        dedup_key: key,
+        integration: &integration.name,
+        service,
+        details: &ParsedDetails::default(),
+    };
+    let found = directory.routes().iter().position(|route| {
+        directory.service(route.service_id).is_some() && route.matches.holds(&view)
+    });
+    found.map_or(own, |at| (directory.routes()[at].service_id, Some(at)))
+}
+
+impl EventInput {
+    /// The same event as it is under the service of the open alert that it belongs to.
+    pub(super) fn in_service(&self, service: ServiceId, directory: &Directory) -> Self {
+        let (integration, event) = (&self.integration, &self.event);
+        let prepared = prepare_in(service, None, event, integration, directory);
+        self.prepared_as(std::sync::Arc::clone(integration), prepared)
+    }
+}
