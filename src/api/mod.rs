@@ -1,7 +1,7 @@
 //! HTTP in: emitters, the JSON API, operations.
 //!
 //! Handlers decode, call, render. What they write they write through [`Ingest`]; what they read
-//! they read from the store. [`routes`] is the one route table, used by the server and by tests.
+//! they read from the store. [`fn@routes`] is the one route table, used by the server and by tests.
 
 pub mod alerts;
 mod audit;

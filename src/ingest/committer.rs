@@ -373,13 +373,11 @@ impl Committer {
         changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError> {
         let mut unit = self.store.begin().await?;
-        for (change, audit) in changes {
-            if let Err(refused) = unit.configure(change, audit).await? {
-                return Ok(Err(refused));
-            }
+        let outcome = unit.configure(changes).await?;
+        if outcome.is_ok() {
+            unit.commit().await?;
         }
-        unit.commit().await?;
-        Ok(Ok(()))
+        Ok(outcome)
     }
 
     /// Resolves what is open in a service that goes away, a bounded number at a time.

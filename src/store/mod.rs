@@ -79,11 +79,10 @@ pub trait Unit: Send {
     /// Writes the changes, with few and wide statements.
     async fn save(&mut self, changes: &Changes) -> Result<(), StoreError>;
 
-    /// Carries out a change of the configuration, with its audit row.
+    /// Carries out changes of the configuration in their order, each with its audit row.
     async fn configure(
         &mut self,
-        change: &Configuration,
-        audit: &Audit,
+        changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError>;
 
     /// Returns once everything is on disk.

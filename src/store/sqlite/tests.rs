@@ -70,7 +70,7 @@ async fn store_of(world: &World, path: &Path) -> SqliteStore {
     for (seq, change) in changes.iter().enumerate() {
         let audit = audit(i64::try_from(seq).unwrap() + 1);
         let mut unit = store.begin().await.unwrap();
-        unit.configure(change, &audit).await.unwrap().unwrap();
+        unit.configure(&[(change.clone(), audit)]).await.unwrap().unwrap();
         unit.commit().await.unwrap();
     }
     store
@@ -381,7 +381,7 @@ async fn what_noise_reduction_keeps_goes_when_nothing_asks_for_it_any_more() {
     assert!(count(&store, "templates").await > 0, "their service is there");
     let service = world.directory.services().next().unwrap().id;
     let mut unit = store.begin().await.unwrap();
-    unit.configure(&Configuration::DeleteService(service), &audit(9)).await.unwrap().unwrap();
+    unit.configure(&[(Configuration::DeleteService(service), audit(9))]).await.unwrap().unwrap();
     unit.commit().await.unwrap();
     assert!(purge(&store, Maintenance::PurgeTemplates).await > 0);
     assert_eq!(count(&store, "templates").await, 0);

@@ -329,12 +329,11 @@ impl Unit for SqliteUnit {
 
     async fn configure(
         &mut self,
-        change: &Configuration,
-        audit: &Audit,
+        changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError> {
         self.writer.names_changed = true;
         self.next_due = i64::MIN;
-        configuration::apply(self.connection()?, change, audit).await
+        configuration::apply(self.connection()?, changes).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
