@@ -55,7 +55,7 @@ pub(super) async fn similar(
         sqlx::query(BEFORE).bind(service).bind(incident).bind(COMPARED_MAX).fetch(&mut *connection);
     while let Some(row) = rows.try_next().await.map_err(store_error)? {
         let created_at: i64 = row.try_get(2).map_err(store_error)?;
-        let late = compared % ROWS_BETWEEN_LOOKS == 0 && started.elapsed() > TIME_MAX;
+        let late = compared.is_multiple_of(ROWS_BETWEEN_LOOKS) && started.elapsed() > TIME_MAX;
         if created_at < since || late {
             break;
         }
