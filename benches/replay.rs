@@ -16,6 +16,10 @@ use dutygate::domain::{
     time::{Span, Timestamp},
 };
 
+// As the gateway itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EVENTS: i64 = 400_000;
 /// As many inputs as a batch of the gateway has under load.
 const BATCH: usize = 128;

@@ -129,6 +129,7 @@ impl Gateway {
         let metrics = Arc::new(metrics);
         let open = store.open_counts().await?;
         metrics.set_open(&open.alerts_by_label(), &open.incidents_by_label());
+        metrics.flapping(open.flapping);
         let (ingest, commands) = Ingest::new(
             settings.ingest.queue_capacity,
             Arc::clone(&directory),
@@ -192,6 +193,7 @@ impl Gateway {
             events: settings.retention.events,
             alerts: settings.retention.alerts,
             changes: settings.retention.changes,
+            deliveries: settings.retention.deliveries,
         };
         tasks.spawn_essential("purge", timers::purge(ingest, retention, stop.clone()));
         if let Some(url) = &settings.heartbeat_url {

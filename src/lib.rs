@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod ingest;
+pub mod policy;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -22,8 +22,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("config", &["domain", "telemetry"]),
     ("shutdown", &[]),
-    ("ingest", &["domain", "store", "clock", "telemetry"]),
-    ("api", &["domain", "wire", "store", "ingest", "clock", "telemetry"]),
+    ("policy", &["domain"]),
+    ("ingest", &["domain", "policy", "store", "clock", "telemetry"]),
+    ("api", &["domain", "wire", "policy", "store", "ingest", "clock", "telemetry"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
     ("lib", EVERYTHING),
@@ -37,6 +38,7 @@ const EVERYTHING: &[&str] = &[
     "wire",
     "store",
     "config",
+    "policy",
     "shutdown",
     "ingest",
     "api",
@@ -137,8 +139,18 @@ fn modules_import_only_what_their_layer_may() {
 fn the_layers_have_no_cycle() {
     let may: BTreeMap<&str, &[&str]> = LAYERS.iter().copied().collect();
     let mut settled: BTreeSet<&str> = BTreeSet::new();
-    let below =
-        ["domain", "telemetry", "clock", "wire", "store", "config", "shutdown", "ingest", "api"];
+    let below = [
+        "domain",
+        "telemetry",
+        "clock",
+        "wire",
+        "store",
+        "config",
+        "shutdown",
+        "policy",
+        "ingest",
+        "api",
+    ];
     for name in below {
         assert!(may[name].iter().all(|import| settled.contains(import)), "{name} is too low");
         settled.insert(name);

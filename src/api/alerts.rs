@@ -14,11 +14,11 @@ use super::{
 use crate::{
     domain::{
         changes::{Target, Verb},
-        id::AlertId,
+        id::{AlertId, SilenceId},
     },
     store::query::{
         EventFilter,
-        views::{AlertView, EventView, TimelineView},
+        views::{AlertView, EventView, SuppressionKind, TimelineView},
     },
 };
 
@@ -67,7 +67,8 @@ pub struct FilterParameters {
     pub component: Option<Vec<String>>,
     pub group: Option<Vec<String>>,
     pub class: Option<Vec<String>>,
-    /// `true` or `false`.
+    /// `true`: silenced or inhibited now. Of incidents: one of its alerts is; of events: its alert
+    /// is.
     pub suppressed: Option<Vec<bool>>,
     /// Id or number.
     pub incident: Option<Vec<String>>,
@@ -97,7 +98,23 @@ pub async fn list(
     let mut params = Params::of_list(request.path(), request.query_string(), &[&FILTERS]);
     let filter = params.alert_filter(&*api.store).await?;
     let asked = params.page()?;
-    Ok(render::list(&asked, api.store.alerts(&filter, asked.page).await?))
+    let mut alerts = api.store.alerts(&filter, asked.page).await?;
+    explain_silences(&api, &mut alerts.items);
+    Ok(render::list(&asked, alerts))
+}
+
+/// Adds why silences were made: they are in the directory.
+pub(super) fn explain_silences(api: &Api, alerts: &mut [AlertView]) {
+    let directory = api.ingest.directory();
+    for by in alerts.iter_mut().flat_map(|alert| &mut alert.suppressed_by) {
+        let silence = match by.kind {
+            SuppressionKind::Silence => by.id.map(SilenceId::from_uuid),
+            SuppressionKind::Inhibition => None,
+        };
+        if let Some(silence) = silence.and_then(|id| directory.silences().get(id)) {
+            by.reason.clone_from(&silence.comment);
+        }
+    }
 }
 
 /// One alert.
@@ -186,7 +203,8 @@ async fn existing(api: &Api, id: &str) -> Result<AlertId, ApiError> {
 }
 
 async fn show(request: &HttpRequest, api: &Api, id: AlertId) -> Result<HttpResponse, ApiError> {
-    let alert = api.store.alert(id).await?.ok_or(ApiError::NotFound("alert"))?;
+    let mut alert = api.store.alert(id).await?.ok_or(ApiError::NotFound("alert"))?;
+    explain_silences(api, std::slice::from_mut(&mut alert));
     Ok(render::resource(request, &alert))
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     domain::{configuration::Refused, event::Api, service::Role},
     ingest::{ConfigureError, Unavailable},
+    policy::PolicyError,
     store::StoreError,
     telemetry,
     wire::pagerduty::reply::Reply,
@@ -27,6 +28,9 @@ pub enum ApiError {
     /// Something in the request is wrong; each with the field it is in.
     #[error("the request is not valid")]
     Invalid(Vec<(String, String)>),
+    /// A policy file is wrong; each mistake with its place.
+    #[error("the policy file is not valid")]
+    InvalidPolicy(Vec<PolicyError>),
     #[error("an API token is needed")]
     Unauthorized,
     #[error("the token's role does not allow this")]
@@ -88,7 +92,7 @@ enum Answer<'a> {
 fn status(answer: &Answer<'_>) -> StatusCode {
     match answer {
         Answer::Problem(error) => match error {
-            ApiError::Invalid(_) => StatusCode::BAD_REQUEST,
+            ApiError::Invalid(_) | ApiError::InvalidPolicy(_) => StatusCode::BAD_REQUEST,
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
             ApiError::Forbidden { .. } => StatusCode::FORBIDDEN,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
@@ -138,6 +142,15 @@ impl ResponseError for ApiError {
                 );
                 if let [(field, what)] = fields.as_slice() {
                     detail = format!("{field} {what}");
+                }
+            }
+            Self::InvalidPolicy(mistakes) => {
+                errors.extend(mistakes.iter().map(|mistake| {
+                    let line = mistake.mark.map(|mark| mark.line);
+                    json!({"field": mistake.field, "line": line, "message": mistake.message})
+                }));
+                if let [mistake] = mistakes.as_slice() {
+                    detail = mistake.to_string();
                 }
             }
             Self::Unauthorized => {

@@ -2,14 +2,15 @@
 //!
 //! An incident is addressed by its id or by its number, which is what people read to each other.
 
+pub mod actions;
+
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
 use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
     API_BODY_BYTES, Api,
-    alerts::{FilterParameters, PageParameters},
+    alerts::{FilterParameters, PageParameters, explain_silences},
     auth::{Responder, Viewer},
     body,
     error::ApiError,
@@ -19,32 +20,32 @@ use super::{
 };
 use crate::{
     domain::{
-        changes::{ActionOutcome, Target, TimelineKind, Verb},
+        changes::{Target, TimelineKind, Verb},
         id::IncidentId,
     },
     store::query::{
         AlertFilter, IncidentFilter, IncidentRef, Listed, Page,
-        views::{AlertView, ChangeView, IncidentView, TimelineView},
+        views::{AlertView, ChangeView, IncidentView, SimilarIncident, TimelineView},
     },
 };
 
 /// Longest note, in characters.
 const NOTE_MAX_CHARS: usize = 10_000;
-/// Most incidents that one call acts on.
-const BULK_MAX: usize = 500;
-/// As many of them wait for the disk together.
-const BULK_TOGETHER: usize = 100;
 
 pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/incidents", || web::to(list)),
-    Call::post("/api/v1/incidents/bulk", || web::to(bulk)),
+    Call::post("/api/v1/incidents/bulk", || web::to(actions::bulk)),
     Call::get("/api/v1/incidents/{id}", || web::to(read)),
     Call::get("/api/v1/incidents/{id}/alerts", || web::to(alerts)),
     Call::get("/api/v1/incidents/{id}/timeline", || web::to(timeline)),
     Call::get("/api/v1/incidents/{id}/changes", || web::to(changes)),
+    Call::get("/api/v1/incidents/{id}/similar", || web::to(similar)),
     Call::post("/api/v1/incidents/{id}/acknowledge", || web::to(acknowledge)),
     Call::post("/api/v1/incidents/{id}/unacknowledge", || web::to(unacknowledge)),
     Call::post("/api/v1/incidents/{id}/resolve", || web::to(resolve)),
+    Call::post("/api/v1/incidents/{id}/snooze", || web::to(actions::snooze)),
+    Call::post("/api/v1/incidents/{id}/assign", || web::to(actions::assign)),
+    Call::post("/api/v1/incidents/{id}/merge", || web::to(actions::merge)),
     Call::post("/api/v1/incidents/{id}/notes", || web::to(note)),
 ];
 
@@ -52,14 +53,18 @@ pub(super) const CALLS: &[Call] = &[
 #[derive(Debug, OpenApi)]
 #[openapi(paths(
     list,
-    bulk,
+    actions::bulk,
     read,
     alerts,
     timeline,
     changes,
+    similar,
     acknowledge,
     unacknowledge,
     resolve,
+    actions::snooze,
+    actions::assign,
+    actions::merge,
     note
 ))]
 pub(super) struct Documented;
@@ -123,7 +128,9 @@ pub async fn alerts(
     let mut filter = params.alert_filter(&*api.store).await?;
     filter.incidents = vec![IncidentRef::Id(incident.id)];
     let asked = params.page()?;
-    Ok(render::list(&asked, api.store.alerts(&filter, asked.page).await?))
+    let mut alerts = api.store.alerts(&filter, asked.page).await?;
+    explain_silences(&api, &mut alerts.items);
+    Ok(render::list(&asked, alerts))
 }
 
 /// What happened to an incident and its alerts, newest first.
@@ -156,6 +163,27 @@ pub async fn changes(
     let incident = find(&api, &id).await?;
     let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
     let mut items = api.store.incident_changes(incident.id).await?;
+    let total = Some(items.len() as u64);
+    items.truncate(asked.page.limit);
+    Ok(render::list(&asked, Listed { items, next: None, total }))
+}
+
+/// Past incidents of the same service that are like this one, the most alike first.
+///
+/// Those that were opened in the 30 days before it, by their titles.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/similar", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident"), PageParameters),
+    responses((status = 200, description = "At most 20", body = List<SimilarIncident>),
+        (status = 404, description = "There is no such incident")))]
+pub async fn similar(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let incident = find(&api, &id).await?;
+    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
+    let mut items = api.store.similar_incidents(incident.id).await?;
     let total = Some(items.len() as u64);
     items.truncate(asked.page.limit);
     Ok(render::list(&asked, Listed { items, next: None, total }))
@@ -244,94 +272,6 @@ pub async fn note(
     };
     let entry = entries.into_iter().find(is_it).ok_or(ApiError::NotFound("note"))?;
     Ok(HttpResponse::Created().json(entry))
-}
-
-/// One action on many incidents.
-#[derive(Debug, ToSchema)]
-pub struct BulkAction {
-    /// `acknowledge`, `unacknowledge` or `resolve`.
-    pub action: String,
-    /// Ids or numbers, 1 to 500.
-    pub ids: Vec<String>,
-}
-
-/// What became of each, in the order of the ids.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BulkResults {
-    pub results: Vec<BulkResult>,
-}
-
-/// What became of one incident.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BulkResult {
-    /// As it was given.
-    pub id: String,
-    /// `changed`, `unchanged`, `not_found` or `conflict`.
-    pub result: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<&'static str>,
-}
-
-/// Does the same to many incidents.
-#[utoipa::path(post, path = "/api/v1/incidents/bulk", tag = "incidents",
-    request_body = BulkAction,
-    responses((status = 200, description = "A result for each", body = BulkResults),
-        (status = 400, description = "The body is wrong")))]
-pub async fn bulk(
-    caller: Responder,
-    payload: web::Payload,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, ApiError> {
-    let given = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
-    let (verb, ids) = bulk_action(&given)?;
-    let mut results = Vec::with_capacity(ids.len());
-    for some in ids.chunks(BULK_TOGETHER) {
-        let actions = some.iter().map(|id| bulk_one(&api, id, &verb, caller.0.actor()));
-        results.extend(futures_util::future::try_join_all(actions).await?);
-    }
-    Ok(HttpResponse::Ok().json(BulkResults { results }))
-}
-
-fn bulk_action(given: &serde_json::Map<String, Value>) -> Result<(Verb, Vec<String>), ApiError> {
-    refuse_unknown(given, &["action", "ids"])?;
-    let mut errors = Vec::new();
-    let verb = match given.get("action").and_then(Value::as_str) {
-        Some("acknowledge") => Verb::Acknowledge,
-        Some("unacknowledge") => Verb::Unacknowledge,
-        Some("resolve") => Verb::Resolve,
-        _ => {
-            let what = "must be acknowledge, unacknowledge or resolve";
-            errors.push(("action".to_owned(), what.to_owned()));
-            Verb::Resolve
-        }
-    };
-    let ids: Option<Vec<String>> = given.get("ids").and_then(Value::as_array).and_then(|ids| {
-        let text = |id: &Value| {
-            id.as_str().map(str::to_owned).or_else(|| id.as_u64().map(|n| n.to_string()))
-        };
-        ids.iter().map(text).collect()
-    });
-    let ids = ids.filter(|ids| (1..=BULK_MAX).contains(&ids.len())).unwrap_or_else(|| {
-        let what = format!("must be a list of 1 to {BULK_MAX} ids or numbers");
-        errors.push(("ids".to_owned(), what));
-        Vec::new()
-    });
-    if errors.is_empty() { Ok((verb, ids)) } else { Err(ApiError::Invalid(errors)) }
-}
-
-async fn bulk_one(api: &Api, id: &str, verb: &Verb, actor: String) -> Result<BulkResult, ApiError> {
-    let outcome = match identify(api, id).await {
-        Ok(found) => api.ingest.act(Target::Incident(found), verb.clone(), actor).await?,
-        Err(ApiError::NotFound(_)) => ActionOutcome::NotFound,
-        Err(error) => return Err(error),
-    };
-    let (result, detail) = match outcome {
-        ActionOutcome::Changed => ("changed", None),
-        ActionOutcome::Unchanged => ("unchanged", None),
-        ActionOutcome::NotFound => ("not_found", None),
-        ActionOutcome::Conflict(why) => ("conflict", Some(why)),
-    };
-    Ok(BulkResult { id: id.to_owned(), result, detail })
 }
 
 fn refuse_unknown(given: &serde_json::Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {

@@ -4,18 +4,11 @@ use serde_json::{Map, Value};
 
 use super::{error::ApiError, services};
 use crate::domain::{
-    id::ServiceId,
-    matcher::Match,
-    routing::Directory,
-    service::{FieldError, NAME_MAX_CHARS},
-    time::{Span, Timestamp},
+    id::ServiceId, matcher::Match, name, routing::Directory, service::FieldError, time::Span,
 };
 
 /// Why a required member is there once [`Members::finish`] went well.
 pub(super) const REQUIRED: &str = "a body without it was refused";
-
-/// Longest description or comment, in characters.
-const PROSE_MAX_CHARS: usize = 2000;
 
 /// The members that were not read yet, and the mistakes so far.
 #[derive(Debug)]
@@ -40,6 +33,11 @@ impl Members {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether there is such a member, be it `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
     /// What answers show and no request sets: left out of account, so that a client can change
     /// what it got and send it back.
     pub(super) fn ignore(&mut self, names: &[&str]) {
@@ -51,7 +49,7 @@ impl Members {
     /// A required name.
     pub(super) fn name(&mut self) -> Option<String> {
         let text = self.required_text("name")?;
-        match parse_name(&text) {
+        match name::parse(&text) {
             Ok(name) => Some(name),
             Err(what) => {
                 self.wrong("name", what);
@@ -84,18 +82,13 @@ impl Members {
     }
 
     /// Text of several lines.
-    fn prose(&mut self, name: &'static str) -> Option<String> {
-        let Value::String(text) = self.take(name)? else {
-            self.wrong(name, "must be text");
+    fn prose(&mut self, member: &'static str) -> Option<String> {
+        let Value::String(text) = self.take(member)? else {
+            self.wrong(member, "must be text");
             return None;
         };
-        let chars = text.chars().count();
-        if chars > PROSE_MAX_CHARS {
-            let what = format!("must have at most {PROSE_MAX_CHARS} characters, has {chars}");
-            self.wrong(name, what);
-        }
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            self.wrong(name, "must not contain control characters");
+        if let Err(what) = name::check_description(&text) {
+            self.wrong(member, what);
         }
         Some(text)
     }
@@ -139,16 +132,6 @@ impl Members {
             self.wrong("service", "is no service; give the name or id of one");
         }
         service.map(|service| service.id)
-    }
-
-    /// A time.
-    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
-        let value = self.take(name)?;
-        let time = value.as_str().and_then(Timestamp::parse_rfc3339);
-        if time.is_none() {
-            self.wrong(name, "must be an RFC 3339 time such as \"2026-11-20T10:11:12Z\"");
-        }
-        time
     }
 
     pub(super) fn required_text(&mut self, name: &'static str) -> Option<String> {
@@ -229,66 +212,5 @@ impl Members {
             self.errors.push((name.clone(), what));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
-    }
-}
-
-/// Takes a name in any script, without blanks around it. Not what nobody can see, which would make
-/// two names look alike, and nothing that reads as an id, which stands wherever a name does.
-fn parse_name(text: &str) -> Result<String, String> {
-    let name = text.trim();
-    let chars = name.chars().count();
-    if chars == 0 {
-        return Err("is required".to_owned());
-    }
-    if chars > NAME_MAX_CHARS {
-        return Err(format!("must have at most {NAME_MAX_CHARS} characters, has {chars}"));
-    }
-    if name.chars().any(is_unseen) {
-        return Err("must not contain control or invisible characters".to_owned());
-    }
-    if uuid::Uuid::try_parse(name).is_ok() {
-        return Err("must not look like an id".to_owned());
-    }
-    if matches!(name, "." | "..") {
-        return Err("must be more than dots: it stands in paths".to_owned());
-    }
-    Ok(name.to_owned())
-}
-
-/// Control characters, separators of lines, and the format characters that hide or turn text.
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            u32::from(c),
-            0xad | 0x061c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff
-        )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_trimmed_and_in_any_script() {
-        assert_eq!(parse_name("  支付 / payments-1  "), Ok("支付 / payments-1".to_owned()));
-        assert_eq!(parse_name(&"磁".repeat(100)).map(|name| name.chars().count()), Ok(100));
-    }
-
-    #[test]
-    fn a_name_that_is_empty_long_unseen_or_an_id_is_refused() {
-        let long = "a".repeat(101);
-        for wrong in [
-            "",
-            "  ",
-            "a\u{0}",
-            "a\nb",
-            "a\u{202e}b",
-            "\u{200b}",
-            "..",
-            long.as_str(),
-            "0199f9a5-4d3b-7000-8000-000000000000",
-        ] {
-            assert!(parse_name(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP in: emitters, the JSON API, operations.
 //!
 //! Handlers decode, call, render. What they write they write through [`Ingest`]; what they read
-//! they read from the store. [`routes`] is the one route table, used by the server and by tests.
+//! they read from the store. [`fn@routes`] is the one route table, used by the server and by tests.
 
 pub mod alerts;
 mod audit;
@@ -11,6 +11,7 @@ pub mod changes;
 pub mod error;
 mod etag;
 pub mod events;
+pub mod explain;
 pub mod inbound;
 pub mod incidents;
 mod inhibition_rules;
@@ -22,14 +23,17 @@ pub mod openapi;
 pub mod operations;
 mod page;
 pub mod params;
+mod policy;
 #[cfg(test)]
 mod reading_tests;
 mod receivers;
 pub mod rejections;
 pub mod render;
+mod replay;
 mod routes;
 mod services;
 mod silences;
+pub mod stats;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -46,6 +50,7 @@ use std::{
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 
 use crate::{
     domain::id::IntegrationId,
@@ -84,6 +89,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Per integration; `None`: unlimited.
     pub rate: Option<DefaultKeyedRateLimiter<IntegrationId>>,
+    /// A replay takes a core, so few run at a time.
+    pub replays: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -94,7 +101,7 @@ impl Limits {
     ) -> Self {
         // Only known integrations get a state, so their number bounds the memory.
         let rate = events_per_minute.map(|n| RateLimiter::keyed(Quota::per_minute(n)));
-        Self { body_bytes, body_timeout, rate }
+        Self { body_bytes, body_timeout, rate, replays: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -132,17 +139,21 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 15] = [
+pub const TABLES: [&[table::Call]; 19] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
     changes::CALLS,
+    explain::CALLS,
+    stats::CALLS,
     services::CALLS,
     integrations::CALLS,
     silences::CALLS,
     routes::CALLS,
     receivers::CALLS,
     inhibition_rules::CALLS,
+    policy::CALLS,
+    replay::CALLS,
     tokens::CALLS,
     audit::CALLS,
     openapi::CALLS,

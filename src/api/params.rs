@@ -70,26 +70,40 @@ impl<'r> Params<'r> {
     /// Reads the query string of a list at `path` that takes `allowed`, besides what every list
     /// takes.
     pub fn of_list(path: &str, query: &'r str, allowed: &[&[&str]]) -> Self {
+        let known = PAGE.iter().chain(allowed.iter().copied().flatten()).copied().collect();
+        let mut params = Self::read(query, known);
+        params.fingerprint = fingerprint(path, &params.pairs);
+        params
+    }
+
+    /// Reads the query string of a call that takes `allowed` and has no pages.
+    pub fn of_call(query: &'r str, allowed: &[&str]) -> Self {
+        Self::read(query, allowed.to_vec())
+    }
+
+    fn read(query: &'r str, mut known: Vec<&str>) -> Self {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         let mut errors = Vec::new();
-        let known = || PAGE.iter().chain(allowed.iter().copied().flatten());
         let mut unknown: Vec<&str> = pairs
             .iter()
             .map(|(name, _)| name.as_ref())
-            .filter(|name| !known().any(|known| known == name))
+            .filter(|name| !known.contains(name))
             .collect();
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            let mut names: Vec<&str> = known().copied().collect();
-            names.sort_unstable();
-            let names = names.join(", ");
+            known.sort_unstable();
+            let names = known.join(", ");
             errors.extend(unknown.into_iter().map(|name| {
-                (name.to_owned(), format!("is not a parameter of this list; it takes {names}"))
+                (name.to_owned(), format!("is not a parameter of this call; it takes {names}"))
             }));
         }
-        let fingerprint = fingerprint(path, &pairs);
-        Self { pairs, errors, fingerprint }
+        Self { pairs, errors, fingerprint: [0; 8] }
+    }
+
+    /// Says everything that is wrong.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
     /// Notes a mistake.
@@ -295,6 +309,33 @@ fn fingerprint(path: &str, pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> [u8; 8] {
     let mut eight = [0; 8];
     eight.copy_from_slice(&hash.finalize()[..8]);
     eight
+}
+
+/// Reads a query string that has nothing but these switches, each `true` or `false`.
+pub fn flags<const N: usize>(query: &str, names: [&str; N]) -> Result<[bool; N], ApiError> {
+    let mut flags = [None; N];
+    let mut errors = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let mut wrong = |what: String| errors.push((name.to_string(), what));
+        let Some(at) = names.iter().position(|known| *known == name) else {
+            wrong(match names.join(", ") {
+                none if none.is_empty() => "is not a parameter of this call".to_owned(),
+                known => format!("is not a parameter of this call; it takes {known}"),
+            });
+            continue;
+        };
+        match (flags[at], value.as_ref()) {
+            (Some(_), _) => wrong("must be given once".to_owned()),
+            (None, "true") => flags[at] = Some(true),
+            (None, "false") => flags[at] = Some(false),
+            (None, _) => wrong("must be true or false".to_owned()),
+        }
+    }
+    if errors.is_empty() {
+        Ok(flags.map(Option::unwrap_or_default))
+    } else {
+        Err(ApiError::Invalid(errors))
+    }
 }
 
 /// A page that was asked for, and of what.

@@ -163,8 +163,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Duration { min: "1s", max: FOREVER },
         default: Some("30d"),
         unset: "",
-        meaning: "How long deliveries and the answers of receivers are kept.",
-        reason: "Reserved: this version delivers nothing yet, so it changes nothing.",
+        meaning: "How long notifications that were decided are kept.",
+        reason: "Deliveries and the answers of receivers are to be kept as long; there are none yet.",
     },
     Key {
         path: "tls.cert",

@@ -33,6 +33,7 @@ pub struct LoadKeys {
     /// incident alone.
     pub alert_keys: Vec<(IntegrationId, DedupKey, Option<Severity>)>,
     /// Of these keys, if none is open, also the newest alert: a trigger may rejoin its incident.
+    /// With it comes the state of the key, which has changed by coming back.
     pub returning_keys: Vec<SourceKey>,
     /// The newest open incident under each of these.
     pub groups: Vec<GroupHash>,

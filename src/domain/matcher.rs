@@ -188,7 +188,12 @@ impl Matcher {
         self.takes(&fields.field(&self.field))
     }
 
-    fn takes(&self, value: &str) -> bool {
+    pub(super) fn field(&self) -> &Field {
+        &self.field
+    }
+
+    /// Whether it holds for this value of its field.
+    pub(super) fn takes(&self, value: &str) -> bool {
         self.pattern.holds(value) != self.is_negated()
     }
 

@@ -69,8 +69,13 @@ impl Memory {
                 }
             }
         }
+        let mut key_states: HashSet<&SourceKey> = keys.key_states.iter().collect();
         for key in &keys.returning_keys {
-            alerts.extend(self.newest.get(key));
+            let newest = self.newest.get(key).and_then(|id| self.alerts.get(id));
+            if let Some(alert) = newest.filter(|alert| !alert.is_open()) {
+                alerts.insert(alert.id);
+                key_states.insert(key);
+            }
         }
         for id in keys.incidents.iter().filter_map(|id| self.members.get(id)).flatten() {
             alerts.insert(*id);
@@ -82,7 +87,6 @@ impl Memory {
         }
         let mut incidents: HashSet<IncidentId> =
             keys.incidents.iter().chain(&keys.bare_incidents).copied().collect();
-        let mut key_states: HashSet<&SourceKey> = keys.key_states.iter().collect();
         let mut due_keys: Vec<(SourceKey, Timestamp)> = Vec::new();
         let mut more_due = false;
         if let Some((now, most)) = keys.due {
@@ -122,6 +126,7 @@ impl Memory {
         incidents.extend(groups.iter().map(|(_, id)| *id));
         let needing = alerts.iter().filter(|id| !repeats.contains(id));
         incidents.extend(needing.filter_map(|id| self.alerts.get(id)?.incident_id));
+        let asked: Vec<SourceKey> = key_states.iter().map(|key| (*key).clone()).collect();
         let state = |key: &SourceKey| Some((key.clone(), self.key_states.get(key)?.0.clone()));
         let inhibitor = |key: &InhibitionKey| Some((*key, self.inhibitors.get(key)?.clone()));
         let content = |id: &AlertId| Some((*id, Arc::clone(self.contents.get(id)?)));
@@ -143,6 +148,7 @@ impl Memory {
             asked: Asked::default(),
         };
         loaded.answers(keys);
+        loaded.asked.key_states.extend(asked);
         loaded
     }
 

@@ -18,6 +18,7 @@ pub mod key_state;
 pub mod loading;
 pub mod matcher;
 pub mod memory;
+pub mod name;
 pub mod notify;
 pub mod notify_rule;
 mod pattern;

@@ -17,7 +17,11 @@ pub(super) enum Pattern {
     StartsWith(Box<str>),
     EndsWith(Box<str>),
     Contains(Box<str>),
-    Regex(Regex),
+    Regex {
+        regex: Regex,
+        /// As it was given; `regex` may be a shorter way to say it.
+        source: Box<str>,
+    },
 }
 
 impl Pattern {
@@ -51,13 +55,12 @@ impl Pattern {
             }
         }
         // On its own first: `a)(b` would be whole again between the anchors.
-        parse(source)?;
-        let regex = RegexBuilder::new(&format!("^(?:{source})$"))
+        let regex = RegexBuilder::new(&anchored(source, &parse(source)?))
             .dot_matches_new_line(true)
             .size_limit(REGEX_SIZE_LIMIT)
             .build()
             .map_err(|error| last_line(&error.to_string()))?;
-        Ok(Self::Regex(regex))
+        Ok(Self::Regex { regex, source: source.into() })
     }
 
     pub(super) fn holds(&self, text: &str) -> bool {
@@ -69,7 +72,7 @@ impl Pattern {
             Self::StartsWith(prefix) => text.starts_with(&**prefix),
             Self::EndsWith(suffix) => text.ends_with(&**suffix),
             Self::Contains(inner) => text.contains(&**inner),
-            Self::Regex(regex) => regex.is_match(text),
+            Self::Regex { regex, .. } => regex.is_match(text),
         }
     }
 
@@ -80,15 +83,15 @@ impl Pattern {
             Self::StartsWith(inner) | Self::EndsWith(inner) | Self::Contains(inner) => {
                 inner.is_empty().then_some(0)
             }
-            Self::Regex(regex) => everything_from(&parse(regex.as_str()).ok()?),
+            Self::Regex { source, .. } => everything_from(&parse(source).ok()?),
         }
     }
 
     /// Whether no text is in the set.
     pub(super) fn is_nothing(&self) -> bool {
         match self {
-            Self::Regex(regex) => {
-                parse(regex.as_str()).is_ok_and(|hir| hir.properties().minimum_len().is_none())
+            Self::Regex { source, .. } => {
+                parse(source).is_ok_and(|hir| hir.properties().minimum_len().is_none())
             }
             Self::OneOf(_) | Self::StartsWith(_) | Self::EndsWith(_) | Self::Contains(_) => false,
         }
@@ -100,6 +103,33 @@ fn parse(source: &str) -> Result<Hir, String> {
     parsed.map_err(|error| last_line(&error.to_string()))
 }
 
+/// An expression that finds what `source` matches from end to end. `.*` at an end is left out and
+/// so is the anchor there: to search for the rest is several times faster.
+fn anchored(source: &str, hir: &Hir) -> String {
+    let (first, last) = match hir.kind() {
+        HirKind::Concat(parts) => (parts.first(), parts.last()),
+        _ => (None, None),
+    };
+    // Flags would hold for less when a part is cut off, and what is cut off could belong to
+    // something else: `\\.*`, `.*?`.
+    let has_flags = source.split("(?").skip(1).any(|group| !group.starts_with([':', 'P', '<']));
+    let is_open = |part: Option<&Hir>| !has_flags && part.and_then(least_repeated) == Some(0);
+    let can_be = |rest: &&str| parse(rest).is_ok();
+    let after = source.strip_prefix(".*").filter(|_| is_open(first)).filter(can_be);
+    let (start, rest) = after.map_or(("^", source), |rest| ("", rest));
+    let before = rest.strip_suffix(".*").filter(|_| is_open(last)).filter(can_be);
+    let (end, inner) = before.map_or(("$", rest), |rest| ("", rest));
+    format!("{start}(?:{inner}){end}")
+}
+
+/// How often at least, if `hir` is any character so often or more.
+fn least_repeated(hir: &Hir) -> Option<u32> {
+    let HirKind::Repetition(repeated) = hir.kind() else { return None };
+    let HirKind::Class(Class::Unicode(class)) = repeated.sub.kind() else { return None };
+    let is_any = class.iter().map(|r| (r.start(), r.end())).eq([('\0', char::MAX)]);
+    (is_any && repeated.max.is_none()).then_some(repeated.min)
+}
+
 /// The least number of characters from which on `hir` matches every text, if that can be seen:
 /// `.*` 0, `.+` 1, `(x|.+)?` 0.
 fn everything_from(hir: &Hir) -> Option<u32> {
@@ -107,14 +137,11 @@ fn everything_from(hir: &Hir) -> Option<u32> {
         HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => None,
         HirKind::Capture(inner) => everything_from(&inner.sub),
         HirKind::Alternation(all) => all.iter().filter_map(everything_from).min(),
-        HirKind::Repetition(repeated) => match repeated.sub.kind() {
-            HirKind::Class(Class::Unicode(class)) if repeated.max.is_none() => {
-                let all = [('\0', char::MAX)];
-                class.iter().map(|r| (r.start(), r.end())).eq(all).then_some(repeated.min)
-            }
-            _ if repeated.min <= 1 && repeated.max != Some(0) => everything_from(&repeated.sub),
-            _ => None,
-        },
+        HirKind::Repetition(repeated) => {
+            let of_sub = || everything_from(&repeated.sub);
+            let once = repeated.min <= 1 && repeated.max != Some(0);
+            least_repeated(hir).or_else(|| once.then(of_sub).flatten())
+        }
         HirKind::Concat(parts) => {
             let is = |part: &&Hir, look| matches!(part.kind(), HirKind::Look(l) if *l == look);
             let starts = parts.iter().take_while(|part| is(part, Look::Start)).count();
@@ -133,7 +160,8 @@ fn everything_from(hir: &Hir) -> Option<u32> {
             least
         }
     };
-    let takes_nothing = hir.properties().minimum_len() == Some(0);
+    let properties = hir.properties();
+    let takes_nothing = properties.minimum_len() == Some(0) && properties.look_set().is_empty();
     match least {
         Some(1) if takes_nothing => Some(0),
         least => least,
@@ -161,8 +189,8 @@ mod tests {
         assert!(matches!(pattern("test-.*"), Pattern::StartsWith(_)));
         assert!(matches!(pattern(".*-test"), Pattern::EndsWith(_)));
         assert!(matches!(pattern(".*disk.*"), Pattern::Contains(_)));
-        assert!(matches!(pattern("a.c|d"), Pattern::Regex(_)));
-        assert!(matches!(pattern("a|b.*"), Pattern::Regex(_)));
+        assert!(matches!(pattern("a.c|d"), Pattern::Regex { .. }));
+        assert!(matches!(pattern("a|b.*"), Pattern::Regex { .. }));
     }
 
     #[test]
@@ -188,7 +216,38 @@ mod tests {
         }
     }
 
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            ".*", ".+", ".", "a", "b", "ab", "[ab]", "[^a]", "\n", "^", "$", "", "(?i)B",
+            "(?-s).*", r"\b", ".*?", "(.*)", "磁",
+        ]);
+        leaf.prop_map(str::to_owned).prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|all| all.concat()),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}|{b}")),
+                inner.prop_map(|a| format!("(?:{a})?")),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_shorter_way_to_say_it_means_the_same(
+            source in expression(), texts in prop::collection::vec("[abB \n磁]{0,5}", 8),
+        ) {
+            let regex = Regex::new(&format!("^(?s:{source})$")).unwrap();
+            let pattern = pattern(&source);
+
+            for text in texts {
+                prop_assert_eq!(pattern.holds(&text), regex.is_match(&text), "{} {:?}", source, text);
+            }
+            if let Some(from) = pattern.everything_from() {
+                for text in ["", "\n", "a\nB"].iter().filter(|text| text.len() >= from as usize) {
+                    prop_assert!(pattern.holds(text), "{} {:?}", source, text);
+                }
+            }
+        }
+
         #[test]
         fn the_cheap_forms_mean_what_the_regular_expression_says(
             start in prop::bool::ANY, end in prop::bool::ANY,

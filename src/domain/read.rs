@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     matcher::{Field, Match},
+    name,
     rules::RULES_MAX,
     suggest,
     time::{Span, Timestamp},
@@ -58,6 +59,14 @@ impl<'p> Place<'p> {
         read(&self.path, self.errors)
     }
 
+    /// Adds mistakes whose paths are from here.
+    pub(crate) fn below(&mut self, errors: Vec<FieldError>) {
+        for (path, what) in errors {
+            let path = self.member(&path).path;
+            self.errors.push((path, what));
+        }
+    }
+
     /// Puts what `read` finds into `target`, which keeps its value if that is a mistake.
     pub(crate) fn take<T>(&mut self, target: &mut T, read: impl FnOnce(&mut Self) -> Option<T>) {
         if let Some(value) = read(self) {
@@ -101,6 +110,22 @@ impl<'p> Place<'p> {
     pub(crate) fn text(&mut self, value: &Value, most: usize) -> Option<String> {
         let text = value.as_str().filter(|t| !t.is_empty() && t.chars().count() <= most);
         self.said(text.map(str::to_owned), format!("must be a text of 1 to {most} characters"))
+    }
+
+    /// A name as it may be given to something.
+    pub(crate) fn name(&mut self, value: &Value) -> Option<String> {
+        match value.as_str().map(name::parse) {
+            Some(Ok(name)) => Some(name),
+            Some(Err(what)) => self.said(None, what),
+            None => self.said(None, "must be text"),
+        }
+    }
+
+    /// A text that describes something.
+    pub(crate) fn description(&mut self, value: &Value) -> Option<String> {
+        let text = self.said(value.as_str(), "must be text")?;
+        name::check_description(text).map_err(|what| self.wrong(what)).ok()?;
+        Some(text.to_owned())
     }
 
     pub(crate) fn flag(&mut self, value: &Value) -> Option<bool> {

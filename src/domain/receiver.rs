@@ -12,7 +12,6 @@ use super::{
     event::closed_enum,
     id::ReceiverId,
     read::{FieldError, Place},
-    service::NAME_MAX_CHARS,
     time::Timestamp,
 };
 
@@ -50,7 +49,7 @@ impl ReceiverSpec {
         let before = place.mistakes();
         let object = place.object(value)?;
         place.required(object, &["name", "kind"]);
-        let name = object.get("name").and_then(|v| place.member("name").text(v, NAME_MAX_CHARS));
+        let name = object.get("name").and_then(|v| place.member("name").name(v));
         let kind = object.get("kind").and_then(|value| {
             place.member("kind").named(value, ReceiverKind::ALL, ReceiverKind::as_str)
         })?;

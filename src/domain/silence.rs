@@ -84,6 +84,14 @@ impl When {
         Some(Self::Once { from, until })
     }
 
+    /// Whether it will never be again.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Once { until, .. } => *until <= now,
+            Self::Weekly(_) => false,
+        }
+    }
+
     /// The members that it is read from.
     pub fn to_members(&self) -> Map<String, Value> {
         let members = match self {
@@ -133,11 +141,7 @@ impl Silence {
 
     /// Whether it will never be active again.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let past = match &self.when {
-            When::Once { until, .. } => *until <= now,
-            When::Weekly(_) => false,
-        };
-        past || self.expired_at.is_some_and(|at| at <= now)
+        self.when.is_over(now) || self.expired_at.is_some_and(|at| at <= now)
     }
 
     /// Whether there is nothing that it would not match, decided by its matchers alone.
@@ -160,8 +164,10 @@ pub struct Silences {
 struct Index {
     /// By one field, and the values of it that a list accepts.
     by_value: Vec<(Field, ByValue)>,
-    /// Lists without such a field.
-    others: Vec<Entry>,
+    /// Lists without such a field, by the field of their first matcher: it is looked up once.
+    others: Vec<(Field, Vec<Entry>)>,
+    /// Lists without matchers: they hold for everything.
+    always: Vec<Entry>,
 }
 
 type ByValue = HashMap<Box<str>, Vec<Entry>>;
@@ -187,7 +193,7 @@ impl Silences {
             };
             let lists = silence.matches.lists();
             if lists.is_empty() {
-                index.others.push(Entry { silence: at, list: 0 });
+                index.always.push(Entry { silence: at, list: 0 });
             }
             for (list, matchers) in lists.iter().enumerate() {
                 index.add(Entry { silence: at, list }, matchers);
@@ -227,32 +233,52 @@ impl Index {
             let is_closed = matches!(field, Field::Severity | Field::Action | Field::Service);
             (is_closed, values.len())
         };
-        let Some((field, values)) =
-            matchers.iter().filter_map(Matcher::values).min_by_key(selective)
-        else {
-            self.others.push(entry);
-            return;
-        };
-        let at = self.by_value.iter().position(|(f, _)| f == field).unwrap_or_else(|| {
-            self.by_value.push((field.clone(), ByValue::new()));
-            self.by_value.len() - 1
-        });
-        for value in values {
-            self.by_value[at].1.entry(value.clone()).or_default().push(entry);
+        let known = matchers.iter().filter_map(Matcher::values).min_by_key(selective);
+        if let Some((field, values)) = known {
+            let by_value = of_field(&mut self.by_value, field);
+            for value in values {
+                by_value.entry(value.clone()).or_default().push(entry);
+            }
+        } else if let Some(first) = matchers.first() {
+            of_field(&mut self.others, first.field()).push(entry);
+        } else {
+            self.always.push(entry);
         }
     }
 
     fn find(&self, all: &[Arc<Silence>], fields: &impl Fields, found: &mut Vec<SilenceId>) {
-        let by_value =
-            self.by_value.iter().filter_map(|(field, entries)| entries.get(&*fields.field(field)));
-        for entry in by_value.flatten().chain(&self.others) {
+        let list_of = |entry: &Entry| {
             let silence = &all[entry.silence];
-            let list = silence.matches.lists().get(entry.list);
-            if list.is_none_or(|matchers| matchers.iter().all(|m| m.holds(fields))) {
-                found.push(silence.id);
+            (silence.id, silence.matches.lists().get(entry.list).map_or(&[][..], Vec::as_slice))
+        };
+        found.extend(self.always.iter().map(|entry| list_of(entry).0));
+        for (field, by_value) in &self.by_value {
+            let entries = by_value.get(&*fields.field(field));
+            for (id, matchers) in entries.into_iter().flatten().map(list_of) {
+                if matchers.iter().all(|matcher| matcher.holds(fields)) {
+                    found.push(id);
+                }
+            }
+        }
+        for (field, entries) in &self.others {
+            let value = fields.field(field);
+            for (id, matchers) in entries.iter().map(list_of) {
+                let Some((first, rest)) = matchers.split_first() else { continue };
+                if first.takes(&value) && rest.iter().all(|matcher| matcher.holds(fields)) {
+                    found.push(id);
+                }
             }
         }
     }
+}
+
+/// What is kept for a field, new if there is nothing yet.
+fn of_field<'m, T: Default>(map: &'m mut Vec<(Field, T)>, field: &Field) -> &'m mut T {
+    let at = map.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
+        map.push((field.clone(), T::default()));
+        map.len() - 1
+    });
+    &mut map[at].1
 }
 
 #[cfg(test)]

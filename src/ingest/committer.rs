@@ -18,15 +18,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Command, Held, Unavailable,
+    Command, Explained, Held, Unavailable,
     configure::{self, ConfigAnswer, ConfigRequest, ConfigureError, Planned, RequestedBy},
+    explain,
 };
 use crate::{
     clock::Clock,
     domain::{
-        changes::{Changes, Input, Outcome},
+        changes::{Changes, EventInput, Input, Outcome, Tally},
         configuration::{Audit, Configuration, Refused},
         id::{Ids, ServiceId},
+        notify::Reason,
         pipeline,
         routing::Directory,
     },
@@ -77,6 +79,16 @@ pub struct Committer {
     pub(crate) templates: Learned,
 }
 
+/// The event, prepared under this directory.
+fn prepared_under(directory: &Directory, event: Arc<EventInput>) -> Arc<EventInput> {
+    if event.prepared.directory_version == directory.version {
+        return event;
+    }
+    let integration = directory.integration(event.integration.id).unwrap_or(&event.integration);
+    let prepared = pipeline::prepare(&event.event, integration, directory);
+    Arc::new(event.prepared_as(Arc::clone(integration), prepared))
+}
+
 type Waiting = (oneshot::Sender<Result<Outcome, Unavailable>>, Held);
 
 impl Committer {
@@ -115,6 +127,7 @@ impl Committer {
     async fn work(&mut self, commands: &mut Vec<Command>) {
         let mut inputs = Vec::new();
         let mut waiting = Vec::new();
+        let mut to_explain = Vec::new();
         let mut bytes = 0;
         for command in commands.drain(..) {
             match command {
@@ -133,6 +146,8 @@ impl Committer {
                     // Whoever asked may have hung up; the change holds all the same.
                     answer.send(self.configure(*request, by).await).ok();
                 }
+                // Nothing waits for it, so it may as well see the whole batch it came with.
+                Command::Explain(event, answer, held) => to_explain.push((event, answer, held)),
                 Command::Maintain(step, answer) => {
                     self.batch(&mut inputs, &mut waiting).await;
                     bytes = 0;
@@ -145,6 +160,20 @@ impl Committer {
             }
         }
         self.batch(&mut inputs, &mut waiting).await;
+        for (event, answer, _held) in to_explain {
+            answer.send(self.explain(event).await).ok();
+        }
+    }
+
+    async fn explain(&self, event: Arc<EventInput>) -> Result<Explained, Unavailable> {
+        let directory = self.directory.load_full();
+        let event = prepared_under(&directory, event);
+        let (store, templates) = (&*self.store, &self.templates);
+        explain::explain(store, event, &directory, &self.ids, templates).await.map_err(|error| {
+            let error = telemetry::chain(&error);
+            tracing::error!(%error, "an event cannot be explained");
+            Unavailable::Database
+        })
     }
 
     async fn batch(&mut self, inputs: &mut Vec<Input>, waiting: &mut Vec<Waiting>) {
@@ -169,13 +198,8 @@ impl Committer {
     fn prepare_again_if_stale(&self, inputs: &mut [Input]) {
         let directory = self.directory.load();
         for input in inputs {
-            if let Input::Event(event) = input
-                && event.prepared.directory_version != directory.version
-            {
-                let integration =
-                    directory.integration(event.integration.id).unwrap_or(&event.integration);
-                let prepared = pipeline::prepare(&event.event, integration, &directory);
-                *event = Arc::new(event.prepared_as(Arc::clone(integration), prepared));
+            if let Input::Event(event) = input {
+                *event = prepared_under(&directory, Arc::clone(event));
             }
         }
     }
@@ -263,6 +287,23 @@ impl Committer {
         for count in &changes.counts {
             self.metrics.noise(name(count.service_id), count.events, count.incidents);
         }
+        let Tally { silenced, inhibited, muted, paused, dropped, storms, flapping } = changes.tally;
+        let suppressed = [
+            ("silence", silenced),
+            ("inhibition", inhibited),
+            ("flapping", muted),
+            ("pause", paused),
+            ("drop", dropped),
+        ];
+        for (reason, alerts) in suppressed {
+            self.metrics.suppressed(reason, alerts);
+        }
+        self.metrics.storms(storms);
+        self.metrics.flapping(flapping);
+        for reason in Reason::ALL {
+            let decided = changes.notifications.iter().filter(|told| told.reason == *reason);
+            self.metrics.notifications(reason.as_str(), decided.count() as u64);
+        }
     }
 
     fn note_health(&self, error: Option<&StoreError>) {
@@ -332,13 +373,11 @@ impl Committer {
         changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError> {
         let mut unit = self.store.begin().await?;
-        for (change, audit) in changes {
-            if let Err(refused) = unit.configure(change, audit).await? {
-                return Ok(Err(refused));
-            }
+        let outcome = unit.configure(changes).await?;
+        if outcome.is_ok() {
+            unit.commit().await?;
         }
-        unit.commit().await?;
-        Ok(Ok(()))
+        Ok(outcome)
     }
 
     /// Resolves what is open in a service that goes away, a bounded number at a time.

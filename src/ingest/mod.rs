@@ -5,6 +5,7 @@
 
 pub mod committer;
 pub mod configure;
+mod explain;
 pub mod timers;
 
 use std::sync::Arc;
@@ -31,8 +32,10 @@ use crate::{
 };
 
 pub use configure::{
-    ConfigAnswer, ConfigRequest, ConfigureError, RequestedBy, SilenceDraft, unknown_receivers,
+    Applied, ConfigAnswer, ConfigRequest, ConfigureError, PolicyRequest, RequestedBy, SilenceDraft,
+    candidate, unknown_receivers,
 };
+pub use explain::Explained;
 
 /// Bytes of accepted bodies that may wait for the disk at one time; beyond it senders are told to
 /// come back, so that 20,000 connections with the largest bodies are not 10 GB of memory.
@@ -58,6 +61,8 @@ pub(crate) enum Command {
         RequestedBy,
         oneshot::Sender<Result<ConfigAnswer, ConfigureError>>,
     ),
+    /// Says what would become of an event; nothing is written.
+    Explain(Arc<EventInput>, oneshot::Sender<Result<Explained, Unavailable>>, Held),
     Maintain(Maintenance, oneshot::Sender<Result<Progress, Unavailable>>),
 }
 
@@ -132,6 +137,30 @@ impl Ingest {
                 unreachable!("an event is answered with a receipt")
             }
         }
+    }
+
+    /// Decides about an event as [`Ingest::submit_event`] does, and stores nothing.
+    pub async fn explain(
+        &self,
+        integration: Arc<Integration>,
+        event: Event,
+        body: StoredBody,
+    ) -> Result<Explained, Unavailable> {
+        let prepared = pipeline::prepare(&event, &integration, &self.directory.load());
+        let bytes = body.text.len() + 1024;
+        let Some(held) = Held::take(&self.budget, bytes) else {
+            self.metrics.queue_refused();
+            return Err(Unavailable::QueueFull);
+        };
+        let received_at = self.clock.now();
+        let input = EventInput { integration, received_at, event, body, prepared };
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Explain(Arc::new(input), answer, held);
+        self.queue.try_send(command).map_err(|error| {
+            self.metrics.queue_refused();
+            unavailable(&error)
+        })?;
+        answered.await.unwrap_or(Err(Unavailable::Draining))
     }
 
     /// Stores a change event.

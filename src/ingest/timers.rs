@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ingest;
 use crate::{
-    domain::time::Span,
+    domain::{key_state, time::Span},
     store::{Maintenance, Store},
     telemetry::metrics::Metrics,
 };
@@ -25,6 +25,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 /// Between two steps of a purge, so that it takes a small share of the writer.
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
+/// How long an inhibitor without a source is kept: longer than any `release_delay`.
+const INHIBITORS_KEPT: Span = Span::from_secs(86_400);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
 
 /// How long things are kept.
@@ -33,6 +35,7 @@ pub struct Retention {
     pub events: Span,
     pub alerts: Span,
     pub changes: Span,
+    pub deliveries: Span,
 }
 
 /// Lets due timers take effect.
@@ -74,6 +77,10 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
             Maintenance::PurgeEvents { before: now.minus(retention.events) },
             Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
             Maintenance::PurgeChanges { before: now.minus(retention.changes) },
+            Maintenance::PurgeNotifications { before: now.minus(retention.deliveries) },
+            Maintenance::PurgeKeys { before: now.minus(key_state::KEPT) },
+            Maintenance::PurgeInhibitors { before: now.minus(INHIBITORS_KEPT) },
+            Maintenance::PurgeTemplates,
             Maintenance::Vacuum,
         ];
         for step in steps {

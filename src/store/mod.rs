@@ -59,8 +59,8 @@ pub trait Store: query::Reads + Send + Sync + Debug {
     /// Whether a row could be written now. Leaves nothing behind.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// Counts for the gauges at start: of open alerts by service and severity, and of open
-    /// incidents by service and status.
+    /// Counts for the gauges at start: of open alerts by service and severity, of open incidents by
+    /// service and status, and of open alerts that flap.
     async fn open_counts(&self) -> Result<OpenCounts, StoreError>;
 
     /// Size of the database in bytes, files beside it included.
@@ -79,11 +79,10 @@ pub trait Unit: Send {
     /// Writes the changes, with few and wide statements.
     async fn save(&mut self, changes: &Changes) -> Result<(), StoreError>;
 
-    /// Carries out a change of the configuration, with its audit row.
+    /// Carries out changes of the configuration in their order, each with its audit row.
     async fn configure(
         &mut self,
-        change: &Configuration,
-        audit: &Audit,
+        changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError>;
 
     /// Returns once everything is on disk.
@@ -108,6 +107,20 @@ pub enum Maintenance {
     Alive {
         now: Timestamp,
     },
+    /// Keys that nothing was heard of since then.
+    PurgeKeys {
+        before: Timestamp,
+    },
+    /// Inhibitors without a source since then.
+    PurgeInhibitors {
+        before: Timestamp,
+    },
+    /// Notifications that were decided before then.
+    PurgeNotifications {
+        before: Timestamp,
+    },
+    /// Templates of services that are gone.
+    PurgeTemplates,
     /// Gives free pages back to the file system.
     Vacuum,
 }
@@ -126,6 +139,8 @@ pub struct Progress {
 pub struct OpenCounts {
     pub alerts: Vec<(String, crate::domain::event::Severity, i64)>,
     pub incidents: Vec<(String, crate::domain::alert::Status, i64)>,
+    /// Open alerts whose key flaps.
+    pub flapping: i64,
 }
 
 impl OpenCounts {

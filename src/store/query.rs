@@ -18,7 +18,10 @@ use crate::domain::{
     silence::{Silence, SilenceState},
     time::Timestamp,
 };
-use views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView};
+use views::{
+    AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
+    TimelineView,
+};
 
 /// A part of the log of events, by the numbers of their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +111,7 @@ pub struct AlertFilter {
     pub services: Vec<ServiceId>,
     pub integrations: Vec<IntegrationId>,
     pub texts: Vec<(TextField, Vec<String>)>,
-    /// Nothing suppresses alerts yet: `true` fits none.
+    /// Silenced or inhibited now.
     pub suppressed: Option<bool>,
     pub incidents: Vec<IncidentRef>,
     pub matches: Match,
@@ -157,6 +160,15 @@ pub struct ChangeFilter {
     pub q: Vec<Query>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+}
+
+/// Which statistics are wanted: of these services, or of all.
+#[derive(Clone, Debug)]
+pub struct NoiseFilter {
+    pub services: Vec<ServiceId>,
+    /// Both are widened to whole hours.
+    pub since: Timestamp,
+    pub until: Timestamp,
 }
 
 /// What a silence has to be.
@@ -223,6 +235,9 @@ pub trait Reads: Send + Sync {
     ) -> Result<Listed<TimelineView>, StoreError>;
     /// Change events of the incident's service in the hour before it began, newest first.
     async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError>;
+    /// Incidents of the same service, opened in the 30 days before, whose titles are like its own:
+    /// the most alike first, at most 20.
+    async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError>;
 
     async fn events(
         &self,
@@ -238,6 +253,8 @@ pub trait Reads: Send + Sync {
     ) -> Result<Listed<ChangeView>, StoreError>;
     async fn change(&self, id: ChangeId) -> Result<Option<ChangeView>, StoreError>;
 
+    /// How much noise there was, and where it came from.
+    async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError>;
     /// The part of the log of events from a time on, as it is now.
     async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError>;
     /// The first events of a part of the log, oldest first, at most `limit`.

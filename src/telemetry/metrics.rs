@@ -24,6 +24,10 @@ pub struct Metrics {
     inputs_refused: IntCounter,
     alerts_open: IntGaugeVec,
     incidents_open: IntGaugeVec,
+    alerts_suppressed: IntCounterVec,
+    flapping_alerts: IntGauge,
+    storms: IntCounter,
+    notifications_decided: IntCounterVec,
     noise_reduction: GaugeVec,
     /// Events and incidents of each service since the start, behind the ratio.
     noise: Mutex<std::collections::HashMap<String, (u64, u64)>>,
@@ -97,6 +101,28 @@ impl Metrics {
                 Opts::new("dutygate_incidents_open", "Open incidents by service and status"),
                 &["service", "status"],
             )?,
+            alerts_suppressed: IntCounterVec::new(
+                Opts::new(
+                    "dutygate_alerts_suppressed_total",
+                    "How often something began to keep an alert quiet, or dropped it, by reason",
+                ),
+                &["reason"],
+            )?,
+            flapping_alerts: IntGauge::new(
+                "dutygate_flapping_alerts",
+                "Open alerts whose key flaps",
+            )?,
+            storms: IntCounter::new(
+                "dutygate_storms_total",
+                "How often an incident reached a storm threshold",
+            )?,
+            notifications_decided: IntCounterVec::new(
+                Opts::new(
+                    "dutygate_notifications_decided_total",
+                    "Notifications that were decided, by reason",
+                ),
+                &["reason"],
+            )?,
             noise_reduction: GaugeVec::new(
                 Opts::new(
                     "dutygate_noise_reduction_ratio",
@@ -158,6 +184,10 @@ impl Metrics {
         r.register(Box::new(self.inputs_refused.clone()))?;
         r.register(Box::new(self.alerts_open.clone()))?;
         r.register(Box::new(self.incidents_open.clone()))?;
+        r.register(Box::new(self.alerts_suppressed.clone()))?;
+        r.register(Box::new(self.flapping_alerts.clone()))?;
+        r.register(Box::new(self.storms.clone()))?;
+        r.register(Box::new(self.notifications_decided.clone()))?;
         r.register(Box::new(self.noise_reduction.clone()))?;
         r.register(Box::new(self.database_size.clone()))?;
         r.register(Box::new(self.database_writable.clone()))?;
@@ -224,6 +254,25 @@ impl Metrics {
         for (service, status, count) in incidents {
             self.incidents_open.with_label_values(&[service, status]).set(*count);
         }
+    }
+
+    /// So many alerts were kept quiet, or dropped, for this reason.
+    pub fn suppressed(&self, reason: &str, alerts: u64) {
+        self.alerts_suppressed.with_label_values(&[reason]).inc_by(alerts);
+    }
+
+    /// By how much the number of open flapping alerts changes.
+    pub fn flapping(&self, by: i64) {
+        self.flapping_alerts.add(by);
+    }
+
+    pub fn storms(&self, reached: u64) {
+        self.storms.inc_by(reached);
+    }
+
+    /// So many notifications were decided for this reason.
+    pub fn notifications(&self, reason: &str, decided: u64) {
+        self.notifications_decided.with_label_values(&[reason]).inc_by(decided);
     }
 
     /// Adds to the counts behind a service's noise reduction.

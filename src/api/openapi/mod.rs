@@ -20,8 +20,9 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, events, incidents, inhibition_rules, integrations, operations,
-    page, receivers, routes, services, silences, table::Call, tokens,
+    Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
+    operations, page, policy as policy_file, receivers, replay, routes, services, silences, stats,
+    table::Call, tokens,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -54,6 +55,8 @@ const SCHEME: &str = "token";
         (name = "events", description = "What was accepted, as it came, with every decision about \
             it"),
         (name = "changes", description = "Change events: deployments, configuration edits"),
+        (name = "stats", description = "How much noise there is, where it comes from, and how much \
+            of it is taken out"),
         (name = "services", description = "The units inside which alerts are deduplicated and \
             grouped"),
         (name = "integrations", description = "Where events come in: each owns a routing key and \
@@ -64,6 +67,7 @@ const SCHEME: &str = "token";
         (name = "receivers", description = "Whom incidents are handed on to"),
         (name = "inhibition_rules", description = "Which alerts explain which others; a view of \
             the rules that services have"),
+        (name = "policy", description = "The configuration as a file, changed all at once"),
         (name = "tokens", description = "API tokens"),
         (name = "audit", description = "Who changed the configuration, when, from where, and how"),
         (name = "operations", description = "For those who run the gateway"),
@@ -76,24 +80,28 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts = [
-        alerts::Documented::openapi(),
-        incidents::Documented::openapi(),
-        events::Documented::openapi(),
-        changes::Documented::openapi(),
-        services::Documented::openapi(),
-        integrations::Documented::openapi(),
-        silences::Documented::openapi(),
-        routes::Documented::openapi(),
-        receivers::Documented::openapi(),
-        inhibition_rules::Documented::openapi(),
-        tokens::Documented::openapi(),
-        audit::Documented::openapi(),
-        operations::Documented::openapi(),
-        page::Documented::openapi(),
+    let parts: [fn() -> openapi::OpenApi; 18] = [
+        alerts::Documented::openapi,
+        incidents::Documented::openapi,
+        events::Documented::openapi,
+        changes::Documented::openapi,
+        explain::Documented::openapi,
+        stats::Documented::openapi,
+        services::Documented::openapi,
+        integrations::Documented::openapi,
+        silences::Documented::openapi,
+        routes::Documented::openapi,
+        receivers::Documented::openapi,
+        inhibition_rules::Documented::openapi,
+        policy_file::Documented::openapi,
+        replay::Documented::openapi,
+        tokens::Documented::openapi,
+        audit::Documented::openapi,
+        operations::Documented::openapi,
+        page::Documented::openapi,
     ];
     for part in parts {
-        document.merge(part);
+        document.merge(part());
     }
     inbound::add(&mut document);
     Common.modify(&mut document);

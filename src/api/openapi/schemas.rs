@@ -29,6 +29,8 @@ pub struct Problem {
 pub struct ProblemField {
     #[schema(example = "grouping[0].window")]
     pub field: String,
+    /// Where it is in the text of a policy file, counted from one.
+    pub line: Option<u32>,
     #[schema(example = "must be 0 (while open) or a duration from 1s to 30d")]
     pub message: String,
 }

@@ -1,6 +1,6 @@
 //! What is written of a silence.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::{
     error::ApiError,
@@ -9,7 +9,6 @@ use super::super::{
 use crate::{
     domain::{
         routing::Directory,
-        schedule::Schedule,
         silence::{Silence, When},
         time::Timestamp,
     },
@@ -63,34 +62,16 @@ impl Input<'_> {
 
     /// From and until, or a schedule.
     fn when(&self, members: &mut Members) -> Option<When> {
-        let mistakes = members.errors.len();
-        let from = members.time("from");
-        let until = members.time("until");
-        if let Some(value) = members.take("schedule") {
-            for (name, given) in [("from", from), ("until", until)] {
-                if given.is_some() {
-                    members.wrong(name, "must be left out where there is a schedule");
-                }
-            }
-            return self.weekly(members, &value);
+        let mut given = Map::new();
+        for name in ["from", "until", "schedule"] {
+            given.extend(members.take(name).map(|value| (name.to_owned(), value)));
         }
-        let from = from.unwrap_or(self.now);
-        match until {
-            None if members.errors.len() == mistakes => {
-                members.wrong("until", "is required, unless there is a schedule");
-            }
-            Some(until) if until <= self.now => {
-                members.wrong("until", "must be later than now");
-            }
-            Some(until) if until <= from => members.wrong("until", "must be later than from"),
-            _ => {}
+        let until = given.get("until").and_then(Value::as_str).and_then(Timestamp::parse_rfc3339);
+        let when = When::from_members(&given, Some(self.now), "", &mut members.errors);
+        let said = members.errors.iter().any(|(path, _)| path == "until");
+        if !said && until.is_some_and(|until| until <= self.now) {
+            members.wrong("until", "must be later than now");
         }
-        let until = until.filter(|_| members.errors.len() == mistakes)?;
-        Some(When::Once { from, until })
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as the other half of `when`")]
-    fn weekly(&self, members: &mut Members, value: &Value) -> Option<When> {
-        Schedule::from_json(value, "schedule", &mut members.errors).map(When::Weekly)
+        when
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::super::{
     API_BODY_BYTES, Api,
+    alerts::explain_silences,
     auth::Viewer,
     body,
     error::ApiError,
@@ -72,8 +73,9 @@ pub(super) async fn preview(
     members.finish()?;
     let matches = matches.expect(REQUIRED);
     let since = api.ingest.now().minus(LOOK_BACK);
-    let MatchedAlerts { open, newest_open, recent, complete } =
+    let MatchedAlerts { open, mut newest_open, recent, complete } =
         api.store.alerts_matching(&matches, service_id, since).await?;
+    explain_silences(&api, &mut newest_open);
     let service = service_id.and_then(|id| directory.service(id));
     let service = service.map(|service| service.name.as_str());
     Ok(HttpResponse::Ok().json(PreviewView {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use super::Gateway;
+use super::{Gateway, KEY};
 use crate::api::{
     TABLES, inbound,
     openapi::{document, openapi_json},
@@ -78,6 +78,20 @@ async fn answers_have_the_members_that_are_described() {
     let test = gateway.post("/integrations/default/test", &Value::Null).await.json();
     let created = gateway.post("/integrations", &only(&["name", "service"])).await.json();
     let first = |page: Value| page["items"][0].clone();
+    let event = json!({
+        "routing_key": KEY, "event_action": "trigger", "dedup_key": "k",
+        "payload": {"summary": "s", "source": "x", "severity": "error"},
+    });
+    let explained = gateway.post("/explain", &event).await.json();
+    let silence = json!({
+        "matchers": ["class=\"disk\""], "until": "2030-01-01T00:00:00Z", "comment": "c"
+    });
+    gateway.post("/silences", &silence).await;
+    for (key, class) in [("a", "cpu"), ("b", "disk")] {
+        gateway.trigger(KEY, key, class).await;
+    }
+    let alert = first(gateway.get("/alerts").await.json());
+    let noise = gateway.get("/stats/noise").await.json();
     for (schema, answer) in [
         ("Service", gateway.get("/services/default").await.json()),
         ("Service", first(gateway.get("/services").await.json())),
@@ -89,6 +103,14 @@ async fn answers_have_the_members_that_are_described() {
         ("CreatedToken", token),
         ("AuditEntry", first(gateway.get("/audit").await.json())),
         ("Listing_Token", gateway.get("/tokens?count=true").await.json()),
+        ("Alert", alert.clone()),
+        ("Suppression", alert["suppressed_by"][0].clone()),
+        ("Incident", gateway.get("/incidents/2").await.json()),
+        ("Explanation", explained),
+        ("Noise", noise.clone()),
+        ("NoiseTop", noise["top"].clone()),
+        ("TopEntry", noise["top"]["sources"][0].clone()),
+        ("NoiseBucket", noise["buckets"][0].clone()),
         ("Problem", problem.clone()),
         ("ProblemField", problem["errors"][0].clone()),
     ] {

@@ -3,11 +3,14 @@
 mod description;
 mod inhibition_rules;
 mod integrations;
+mod noise;
 mod pages;
+mod policy;
 mod receivers;
 mod routes;
 mod services;
 mod silences;
+mod stats;
 mod tokens;
 
 use std::{sync::Arc, time::Duration};

@@ -52,8 +52,10 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                         Intent::Acknowledge { .. } => {}
                     }
                 }
+                let service = event.prepared.service_id;
+                let sides = event.prepared.matches.sides.iter().filter(|side| side.target);
+                keys.inhibitors.extend(sides.map(|side| (service, side.rule, side.hash)));
                 if let Some(choice) = &event.prepared.group {
-                    let service = event.prepared.service_id;
                     let hashes = choice.hashes.iter();
                     keys.groups.extend(hashes.map(|hash| (service, choice.rule, *hash)));
                 }
@@ -90,6 +92,8 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
     keys.returning_keys.dedup();
     keys.groups.sort();
     keys.groups.dedup();
+    keys.inhibitors.sort();
+    keys.inhibitors.dedup();
     keys.key_states.sort();
     keys.key_states.dedup();
     keys.bare_incidents.sort();

@@ -239,7 +239,13 @@ impl State {
             self.alerts.values().filter(of_incident).for_each(&mut take);
         }
         let mut key_states: BTreeMap<SourceKey, KeyState> = BTreeMap::new();
-        for key in &keys.key_states {
+        let came_back = |key: &&SourceKey| {
+            let all = of_key(key.0, &key.1);
+            !all.is_empty() && !all.iter().any(Alert::is_open)
+        };
+        let came_back: Vec<SourceKey> =
+            keys.returning_keys.iter().filter(came_back).cloned().collect();
+        for key in keys.key_states.iter().chain(&came_back) {
             key_states.extend(self.key_states.get(key).map(|(s, _)| (key.clone(), s.clone())));
         }
         let mut due_keys = Vec::new();
@@ -310,6 +316,7 @@ impl State {
             asked: Asked::default(),
         };
         loaded.answers(keys);
+        loaded.asked.key_states.extend(came_back);
         loaded
     }
 

@@ -29,6 +29,9 @@ impl Planner<'_> {
             return Err(Refused::NameTaken { kind: KIND, name }.into());
         }
         let key = key.unwrap_or_else(new_key);
+        if self.directory.integration_of_key(&key.hash(), self.now).is_some() {
+            return Err(Refused::KeyTaken.into());
+        }
         let detail = json!({
             "service": service.name, "type": kind, "shared": shared, "key_hint": key.hint()
         });
@@ -102,6 +105,9 @@ impl Planner<'_> {
     ) -> Result<ConfigAnswer, ConfigureError> {
         let old = self.directory.integration(id).ok_or(Refused::NotFound(KIND))?;
         let key = key.unwrap_or_else(new_key);
+        if self.directory.integration_of_key(&key.hash(), self.now).is_some() {
+            return Err(Refused::KeyTaken.into());
+        }
         let detail = json!({
             "key_hint_before": old.key_hint, "key_hint": key.hint(), "overlap": overlap
         });

@@ -4,6 +4,7 @@
 //! configuration that the ones before it make, and are carried out together or not at all. Nothing
 //! is written here.
 
+mod apply;
 mod integrations;
 mod receivers;
 mod routes;
@@ -32,6 +33,7 @@ use crate::domain::{
     time::{Span, Timestamp},
 };
 
+pub use apply::{Applied, PolicyRequest, candidate};
 pub use receivers::unknown_receivers;
 pub use silences::SilenceDraft;
 
@@ -141,6 +143,7 @@ pub enum ConfigRequest {
         id: ReceiverId,
         version: Option<i64>,
     },
+    Apply(Box<PolicyRequest>),
 }
 
 /// Who asks, for the audit log.
@@ -173,6 +176,7 @@ pub enum ConfigAnswer {
         position: usize,
     },
     Receiver(Arc<Receiver>),
+    Applied(Applied),
     Deleted,
 }
 
@@ -203,6 +207,10 @@ impl ConfigAnswer {
 
     pub fn receiver(self) -> Option<Arc<Receiver>> {
         if let Self::Receiver(receiver) = self { Some(receiver) } else { None }
+    }
+
+    pub fn applied(self) -> Option<Applied> {
+        if let Self::Applied(applied) = self { Some(applied) } else { None }
     }
 }
 
@@ -304,6 +312,7 @@ impl Planner<'_> {
                 self.update_receiver(id, version, name, kind, settings)
             }
             ConfigRequest::DeleteReceiver { id, version } => self.delete_receiver(id, version),
+            ConfigRequest::Apply(request) => self.apply(*request),
         }
     }
 

@@ -55,8 +55,8 @@ impl Desk {
         let said = format!("{request:?}");
         let planned = plan(request, by, &self.directory, &mut self.ids, NOW).unwrap();
         let mut unit = self.store.begin().await.unwrap();
-        for (change, audit) in &planned.changes {
-            unit.configure(change, audit).await.unwrap().unwrap();
+        unit.configure(&planned.changes).await.unwrap().unwrap();
+        for (change, _) in &planned.changes {
             self.directory.apply(change, NOW);
         }
         unit.commit().await.unwrap();

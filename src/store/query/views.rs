@@ -1,13 +1,16 @@
 //! What is read, as the JSON API shows it. The order of the members is the documented one.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{
     alert::Status,
-    event::{Action, Api, Disposition, Severity},
+    event::{Action, Api, Disposition, Severity, closed_enum},
     id::{AlertId, AuditId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, TimelineId},
+    notify::HoldingState,
     time::Timestamp,
 };
 
@@ -22,15 +25,25 @@ pub fn raw(text: &str) -> Raw {
     })
 }
 
-/// Why nobody is told of an alert.
+/// What keeps an open alert out of incidents, or from being notified of if it is in one.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Suppression {
-    /// `silence`, `inhibition` or `flapping`.
-    pub kind: String,
-    pub id: String,
+    #[schema(value_type = String)]
+    pub kind: SuppressionKind,
+    /// Of the silence, or of the newest open source alert of the inhibition; null if no source is
+    /// known any more.
+    #[schema(value_type = Option<String>, format = Uuid, required)]
+    pub id: Option<uuid::Uuid>,
+    /// The silence's comment; in words what the source alert says.
     pub reason: String,
+    /// null: not known, or without an end.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+}
+
+closed_enum! {
+    /// What suppresses: `silence` or `inhibition`.
+    SuppressionKind { Silence = "silence", Inhibition = "inhibition" }
 }
 
 /// All events of one key on one integration until it is resolved.
@@ -85,18 +98,34 @@ pub struct AlertView {
     pub resolved_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = Uuid)]
     pub incident_id: Option<IncidentId>,
+    /// Silences that are on and source alerts that are open, or were until less than
+    /// `release_delay` ago. Empty once it is released.
     pub suppressed_by: Vec<Suppression>,
+    /// It is open, and its key is resolved and comes back often.
     pub flapping: bool,
+    /// It flaps, and nobody is notified of it before then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub muted_until: Option<Timestamp>,
+    /// Its notifications wait until then, in case it goes away by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paused_until: Option<Timestamp>,
 }
 
-/// What one receiver was told about an incident.
+/// Where one receiver stands with an incident.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Holding {
-    pub receiver: String,
-    pub state: String,
-    pub severity: String,
+    #[schema(value_type = String)]
+    pub receiver: Arc<str>,
+    /// `untold`, `held` until `due`, `told` or `ended`.
+    #[schema(value_type = String)]
+    pub state: HoldingState,
+    /// The highest that it was told; null if it was told nothing.
+    #[schema(value_type = Option<String>)]
+    pub severity: Option<Severity>,
+    /// When it is judged next; null if nothing but an event or an action changes it.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub due: Option<Timestamp>,
+    /// What it was told last, what it waits for, or why there is nothing to tell.
     pub why: String,
 }
 
@@ -125,9 +154,10 @@ pub struct IncidentView {
     /// `{"rule": id, "values": {…}}`, null for an incident of one alert.
     #[schema(value_type = Option<Object>)]
     pub group_key: Option<Raw>,
+    /// One of its open alerts flaps.
     pub flapping: bool,
-    #[schema(value_type = Option<Object>)]
-    pub storm: Option<Raw>,
+    /// The highest of the service's storm thresholds that its number of alerts has reached.
+    pub storm: Option<i64>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -135,12 +165,25 @@ pub struct IncidentView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub acknowledged_at: Option<Timestamp>,
     pub acknowledged_by: Option<String>,
+    /// Nobody is notified before then, unless it gets worse.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub snoozed_until: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub resolved_at: Option<Timestamp>,
+    /// Whose it is, by name.
     pub assignee: Option<String>,
+    /// Who was told of it, who is not told yet, until when, and why: one for each receiver.
     pub holdings: Vec<Holding>,
+}
+
+/// A past incident that is like another one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SimilarIncident {
+    #[serde(flatten)]
+    pub incident: IncidentView,
+    /// How alike the titles are, up to 1: equal but for numbers, names and the like.
+    #[schema(example = 0.8512)]
+    pub score: f64,
 }
 
 /// One accepted trigger, acknowledge or resolve.
@@ -208,8 +251,10 @@ pub struct TimelineView {
     pub id: TimelineId,
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `opened`, `joined`, `rejoined`, `severity_changed`, `acknowledged`, `unacknowledged`,
-    /// `triggered_again`, `resolved` or `note`.
+    /// `opened`, `joined`, `rejoined`, `reopened`, `severity_changed`, `acknowledged`,
+    /// `unacknowledged`, `triggered_again`, `resolved`, `note`, `suppressed`, `released`, `muted`,
+    /// `paused`, `flapping`, `storm`, `snoozed`, `assigned`, `merged` or `notified` (`reason` is the
+    /// receiver and why it is told: `pagerduty-main: severity_raised`).
     pub kind: String,
     /// `integration:NAME`, `token:NAME` or `timer`.
     pub actor: String,
@@ -239,4 +284,65 @@ pub struct AuditView {
     pub object_name: String,
     #[schema(value_type = Object)]
     pub detail: Raw,
+}
+
+/// How much noise there was in a time, and where it came from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Noise)]
+pub struct NoiseView {
+    /// The beginning of the first hour that counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The end of the last hour that counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// Accepted triggers, acknowledges and resolves.
+    pub events: i64,
+    /// Alerts that were opened.
+    pub alerts: i64,
+    /// Incidents that were opened.
+    pub incidents: i64,
+    /// Notifications that were decided.
+    pub notifications: i64,
+    /// 100·(1 − incidents / events); null without events.
+    #[schema(required, example = 98.75)]
+    pub noise_reduction_pct: Option<f64>,
+    /// From an incident's opening to its acknowledgement, on average; null if none was acknowledged.
+    #[schema(required)]
+    pub mtta_seconds: Option<f64>,
+    /// From an incident's opening to its end, on average; null if none was resolved.
+    #[schema(required)]
+    pub mttr_seconds: Option<f64>,
+    pub top: NoiseTop,
+    /// Oldest first, without gaps.
+    pub buckets: Vec<NoiseBucket>,
+}
+
+/// What most events are of, ten of each.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct NoiseTop {
+    /// There were more events than could be looked at: the numbers are at least those.
+    pub at_least: bool,
+    pub sources: Vec<TopEntry>,
+    pub classes: Vec<TopEntry>,
+    pub dedup_keys: Vec<TopEntry>,
+}
+
+/// A name and how many events have it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TopEntry {
+    pub name: String,
+    pub events: i64,
+}
+
+/// The numbers of an hour or a day.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NoiseBucket {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub events: i64,
+    pub alerts: i64,
+    pub incidents: i64,
+    pub notifications: i64,
 }

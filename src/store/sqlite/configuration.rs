@@ -1,13 +1,16 @@
 //! Services, integrations, keys, tokens and the rest of the configuration: reading it all, and
 //! changing one thing.
 
+mod integrations;
 mod receivers;
+mod rejudge;
 mod routes;
 pub(super) mod silences;
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use self::rejudge::Rejudged;
 use super::{StoreError, rows::Columns, store_error};
 use crate::domain::{
     configuration::{Audit, Configuration, Refused},
@@ -109,16 +112,35 @@ fn hash(c: &mut Columns<'_>, column: &'static str) -> Result<KeyHash, StoreError
     Ok(KeyHash::from_bytes(bytes))
 }
 
-/// Carries out one change. A refusal has written nothing that matters: the caller does not commit.
+/// Carries out changes in their order. A refusal has written nothing that matters: the caller does
+/// not commit.
 pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    changes: &[(Configuration, Audit)],
+) -> Result<Result<(), Refused>, StoreError> {
+    let mut rejudged = Rejudged::default();
+    for (change, audit) in changes {
+        if let Err(refused) = apply_one(connection, change, audit, &mut rejudged).await? {
+            return Ok(Err(refused));
+        }
+    }
+    if let Some((_, last)) = changes.last() {
+        rejudged.mark(connection, last.at).await?;
+    }
+    Ok(Ok(()))
+}
+
+async fn apply_one(
     connection: &mut SqliteConnection,
     change: &Configuration,
     audit: &Audit,
+    rejudged: &mut Rejudged,
 ) -> Result<Result<(), Refused>, StoreError> {
     let outcome = match change {
         Configuration::CreateService(service) => create_service(connection, service).await?,
         Configuration::UpdateService(service) => {
-            update_service(connection, service, audit.at).await?
+            rejudged.add(Some(service.id));
+            update_service(connection, service).await?
         }
         Configuration::DeleteService(id) => {
             let done = sqlx::query(
@@ -129,17 +151,18 @@ pub(super) async fn apply(
             expect_one(done.execute(&mut *connection).await, "service")?
         }
         Configuration::CreateIntegration { integration, key } => {
-            create_integration(connection, integration, key).await?
+            integrations::create(connection, integration, key).await?
         }
         Configuration::UpdateIntegration(integration) => {
-            update_integration(connection, integration).await?
+            integrations::update(connection, integration).await?
         }
         Configuration::DeleteIntegration(id) => {
-            delete_integration(connection, *id, audit.at).await?
+            integrations::delete(connection, *id, audit.at).await?
         }
         Configuration::RotateKey { integration_id, key, key_hint, old_keys_expire_at } => {
             let until = *old_keys_expire_at;
-            rotate(connection, *integration_id, key, key_hint, until, audit.at).await?
+            integrations::rotate(connection, *integration_id, key, key_hint, until, audit.at)
+                .await?
         }
         Configuration::CreateToken { token, secret } => {
             create_token(connection, token, secret).await?
@@ -152,9 +175,11 @@ pub(super) async fn apply(
             .bind(audit.at.as_millis());
             expect_one(done.execute(&mut *connection).await, "token")?
         }
-        Configuration::CreateSilence(silence) => silences::create(connection, silence).await?,
+        Configuration::CreateSilence(silence) => {
+            silences::create(connection, silence, rejudged).await?
+        }
         Configuration::UpdateSilence(silence) => {
-            silences::update(connection, silence, audit.at).await?
+            silences::update(connection, silence, rejudged).await?
         }
         Configuration::CreateRoute { route, position } => {
             routes::create(connection, route, *position).await?
@@ -163,11 +188,18 @@ pub(super) async fn apply(
             routes::update(connection, route, *position).await?
         }
         Configuration::DeleteRoute(id) => routes::delete(connection, *id).await?,
-        Configuration::CreateReceiver(receiver) => receivers::create(connection, receiver).await?,
-        Configuration::UpdateReceiver(receiver) => {
-            receivers::update(connection, receiver, audit.at).await?
+        Configuration::CreateReceiver(receiver) => {
+            rejudged.add(None);
+            receivers::create(connection, receiver).await?
         }
-        Configuration::DeleteReceiver(id) => receivers::delete(connection, *id, audit.at).await?,
+        Configuration::UpdateReceiver(receiver) => {
+            rejudged.add(None);
+            receivers::update(connection, receiver).await?
+        }
+        Configuration::DeleteReceiver(id) => {
+            rejudged.add(None);
+            receivers::delete(connection, *id, audit.at).await?
+        }
     };
     if outcome.is_ok() {
         insert_audit(connection, audit).await?;
@@ -193,30 +225,6 @@ async fn insert_audit(connection: &mut SqliteConnection, audit: &Audit) -> Resul
     .execute(connection)
     .await
     .map_err(store_error)?;
-    Ok(())
-}
-
-/// Has the open alerts of a service, or of all, judged anew: what was changed may silence or inhibit
-/// them, or no longer, and may tell others of them. In the same transaction as the change, so that
-/// nothing decided later misses it; the next ticks do the work.
-async fn rejudge(
-    connection: &mut SqliteConnection,
-    service: Option<ServiceId>,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    for statement in [
-        "UPDATE alerts SET stale = 1, judge_due_ms = min(coalesce(judge_due_ms, ?1), ?1) \
-         WHERE status <> 'resolved' AND (?2 IS NULL OR service_seq = ?2)",
-        "UPDATE key_states SET due_ms = min(due_ms, ?1) \
-         WHERE due_ms IS NOT NULL AND (?2 IS NULL OR service_seq = ?2)",
-    ] {
-        sqlx::query(statement)
-            .bind(at.as_millis())
-            .bind(service.map(ServiceId::seq))
-            .execute(&mut *connection)
-            .await
-            .map_err(store_error)?;
-    }
     Ok(())
 }
 
@@ -270,7 +278,6 @@ async fn create_service(
 async fn update_service(
     connection: &mut SqliteConnection,
     service: &Service,
-    at: Timestamp,
 ) -> Result<Result<(), Refused>, StoreError> {
     let update = sqlx::query(
         "UPDATE services SET name = ?2, description = ?3, policy = ?4, version = ?5, managed = ?6 \
@@ -290,7 +297,6 @@ async fn update_service(
         Err(refused) => return Ok(Err(refused)),
     }
     // New timers hold for what is open already: they are set from their base when it is judged.
-    rejudge(connection, Some(service.id), at).await?;
     Ok(Ok(()))
 }
 
@@ -311,133 +317,6 @@ async fn remember_rules(
     .await
     .map_err(store_error)?;
     Ok(())
-}
-
-async fn create_integration(
-    connection: &mut SqliteConnection,
-    integration: &Integration,
-    key: &KeyHash,
-) -> Result<Result<(), Refused>, StoreError> {
-    let written = sqlx::query(
-        "INSERT INTO integrations (seq, id, service_seq, name, type, shared, key_hint, version, \
-         created_at_ms, managed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )
-    .bind(integration.id.seq())
-    .bind(integration.id.uuid())
-    .bind(integration.service_id.seq())
-    .bind(integration.name.as_str())
-    .bind(integration.kind.as_str())
-    .bind(integration.shared)
-    .bind(integration.key_hint.as_str())
-    .bind(integration.version)
-    .bind(integration.created_at.as_millis())
-    .bind(integration.managed)
-    .execute(&mut *connection)
-    .await;
-    match unless_taken(written, taken("integration", &integration.name))? {
-        Ok(_) => insert_key(connection, integration.id, key, integration.created_at).await,
-        Err(refused) => Ok(Err(refused)),
-    }
-}
-
-async fn insert_key(
-    connection: &mut SqliteConnection,
-    integration: IntegrationId,
-    key: &KeyHash,
-    at: Timestamp,
-) -> Result<Result<(), Refused>, StoreError> {
-    let written = sqlx::query(
-        "INSERT INTO integration_keys (key_sha256, integration_seq, created_at_ms) \
-         VALUES (?1, ?2, ?3)",
-    )
-    .bind(&key.as_bytes()[..])
-    .bind(integration.seq())
-    .bind(at.as_millis())
-    .execute(connection)
-    .await;
-    Ok(unless_taken(written, Refused::KeyTaken)?.map(|_| ()))
-}
-
-async fn update_integration(
-    connection: &mut SqliteConnection,
-    integration: &Integration,
-) -> Result<Result<(), Refused>, StoreError> {
-    let written = sqlx::query(
-        "UPDATE integrations SET name = ?2, service_seq = ?3, type = ?4, shared = ?5, version = ?6, \
-         managed = ?7 WHERE seq = ?1 AND version = ?6 - 1 AND deleted_at_ms IS NULL",
-    )
-    .bind(integration.id.seq())
-    .bind(integration.name.as_str())
-    .bind(integration.service_id.seq())
-    .bind(integration.kind.as_str())
-    .bind(integration.shared)
-    .bind(integration.version)
-    .bind(integration.managed)
-    .execute(&mut *connection)
-    .await;
-    Ok(match unless_taken(written, taken("integration", &integration.name))? {
-        Ok(1) => Ok(()),
-        Ok(_) => Err(Refused::Stale),
-        Err(refused) => Err(refused),
-    })
-}
-
-async fn delete_integration(
-    connection: &mut SqliteConnection,
-    id: IntegrationId,
-    at: Timestamp,
-) -> Result<Result<(), Refused>, StoreError> {
-    sqlx::query("DELETE FROM integration_keys WHERE integration_seq = ?1")
-        .bind(id.seq())
-        .execute(&mut *connection)
-        .await
-        .map_err(store_error)?;
-    let done = sqlx::query(
-        "UPDATE integrations SET deleted_at_ms = ?2 WHERE seq = ?1 AND deleted_at_ms IS NULL",
-    )
-    .bind(id.seq())
-    .bind(at.as_millis());
-    expect_one(done.execute(connection).await, "integration")
-}
-
-async fn rotate(
-    connection: &mut SqliteConnection,
-    id: IntegrationId,
-    key: &KeyHash,
-    key_hint: &str,
-    old_keys_expire_at: Timestamp,
-    now: Timestamp,
-) -> Result<Result<(), Refused>, StoreError> {
-    let done = sqlx::query(
-        "UPDATE integrations SET key_hint = ?2, version = version + 1 \
-         WHERE seq = ?1 AND deleted_at_ms IS NULL",
-    )
-    .bind(id.seq())
-    .bind(key_hint);
-    if let Err(refused) = expect_one(done.execute(&mut *connection).await, "integration")? {
-        return Ok(Err(refused));
-    }
-    // Keys that are over go; those that overlap still longer from an earlier rotation are cut.
-    sqlx::query(
-        "DELETE FROM integration_keys WHERE integration_seq = ?1 \
-         AND min(coalesce(expires_at_ms, ?2), ?2) <= ?3",
-    )
-    .bind(id.seq())
-    .bind(old_keys_expire_at.as_millis())
-    .bind(now.as_millis())
-    .execute(&mut *connection)
-    .await
-    .map_err(store_error)?;
-    sqlx::query(
-        "UPDATE integration_keys SET expires_at_ms = min(coalesce(expires_at_ms, ?2), ?2) \
-         WHERE integration_seq = ?1",
-    )
-    .bind(id.seq())
-    .bind(old_keys_expire_at.as_millis())
-    .execute(&mut *connection)
-    .await
-    .map_err(store_error)?;
-    insert_key(connection, id, key, now).await
 }
 
 async fn create_token(

@@ -2,6 +2,7 @@
 
 use sqlx::{Row, SqliteConnection};
 
+pub(super) use super::log::{Log, bounds, first_at};
 use super::{StoreError, bulk::Bulk, rows::Columns, store_error};
 use crate::{
     domain::{
@@ -33,7 +34,17 @@ pub(super) async fn run(
         Maintenance::IndexTexts => index_texts(connection).await,
         Maintenance::PurgeEvents { before } => purge_events(connection, before).await,
         Maintenance::PurgeAlerts { before } => purge_alerts(connection, before).await,
-        Maintenance::PurgeChanges { before } => purge_changes(connection, before).await,
+        Maintenance::PurgeChanges { before } => {
+            purge_log(connection, Log::Changes, PURGE_CHANGES, before).await
+        }
+        Maintenance::PurgeKeys { before } => purge_noise(connection, PURGE_KEYS, before).await,
+        Maintenance::PurgeInhibitors { before } => {
+            purge_noise(connection, PURGE_INHIBITORS, before).await
+        }
+        Maintenance::PurgeNotifications { before } => {
+            purge_log(connection, Log::Notifications, PURGE_NOTIFICATIONS, before).await
+        }
+        Maintenance::PurgeTemplates => delete(connection, PURGE_TEMPLATES, 0).await.map(progress),
         Maintenance::Alive { now } => {
             set_meta(connection, ALIVE, now.as_millis()).await.map(|()| Progress::default())
         }
@@ -207,81 +218,6 @@ async fn current_slice(
     Ok(slice)
 }
 
-/// A table whose rows were written in the order of a time column.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Log {
-    Events,
-    Alerts,
-    Incidents,
-    Changes,
-}
-
-impl Log {
-    const fn bounds(self) -> &'static str {
-        match self {
-            Self::Events => "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)",
-            Self::Alerts => "SELECT (SELECT min(seq) FROM alerts), (SELECT max(seq) FROM alerts)",
-            Self::Incidents => {
-                "SELECT (SELECT min(seq) FROM incidents), (SELECT max(seq) FROM incidents)"
-            }
-            Self::Changes => {
-                "SELECT (SELECT min(seq) FROM changes), (SELECT max(seq) FROM changes)"
-            }
-        }
-    }
-
-    const fn at_or_after(self) -> &'static str {
-        match self {
-            Self::Events => {
-                "SELECT seq, received_at_ms FROM events WHERE seq >= ?1 ORDER BY seq LIMIT 1"
-            }
-            Self::Alerts => {
-                "SELECT seq, first_event_at_ms FROM alerts WHERE seq >= ?1 ORDER BY seq LIMIT 1"
-            }
-            Self::Incidents => {
-                "SELECT seq, created_at_ms FROM incidents WHERE seq >= ?1 ORDER BY seq LIMIT 1"
-            }
-            Self::Changes => {
-                "SELECT seq, received_at_ms FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT 1"
-            }
-        }
-    }
-}
-
-/// The number of the first row, and one past that of the last; the same twice if there is none.
-pub(super) async fn bounds(
-    connection: &mut SqliteConnection,
-    log: Log,
-) -> Result<(i64, i64), StoreError> {
-    let bounds: (Option<i64>, Option<i64>) =
-        sqlx::query_as(log.bounds()).fetch_one(connection).await.map_err(store_error)?;
-    let (Some(first), Some(last)) = bounds else { return Ok((0, 0)) };
-    Ok((first, last + 1))
-}
-
-/// The number of the first row at or after a time, by halving: rows lie in the order of their time,
-/// so none of these tables needs an index on it. One past the last row if all are earlier.
-pub(super) async fn first_at(
-    connection: &mut SqliteConnection,
-    log: Log,
-    time: Timestamp,
-) -> Result<i64, StoreError> {
-    let (mut low, mut high) = bounds(connection, log).await?;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> = sqlx::query_as(log.at_or_after())
-            .bind(middle)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(store_error)?;
-        match found {
-            Some((seq, at)) if at < time.as_millis() => low = seq + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
-}
-
 /// Runs a `DELETE` bounded by `?1` (a number) and `?2` (rows).
 async fn delete(
     connection: &mut SqliteConnection,
@@ -335,19 +271,42 @@ async fn purge_events(
     Ok(progress(rows))
 }
 
-async fn purge_changes(
+const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes \
+     WHERE seq < ?1 AND seq < (SELECT max(seq) FROM changes) ORDER BY seq LIMIT ?2)";
+const PURGE_NOTIFICATIONS: &str = "DELETE FROM notifications WHERE seq IN (SELECT seq FROM notifications \
+     WHERE seq < ?1 AND seq < (SELECT max(seq) FROM notifications) ORDER BY seq LIMIT ?2)";
+
+/// Deletes the rows of a log from before a time; `statement` is bounded by a number and by rows.
+async fn purge_log(
     connection: &mut SqliteConnection,
+    log: Log,
+    statement: &'static str,
     before: Timestamp,
 ) -> Result<Progress, StoreError> {
-    let bound = first_at(connection, Log::Changes, before).await?;
-    let rows = delete(
-        connection,
-        "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE seq < ?1 \
-         AND seq < (SELECT max(seq) FROM changes) ORDER BY seq LIMIT ?2)",
-        bound,
-    )
-    .await?;
-    Ok(progress(rows))
+    let bound = first_at(connection, log, before).await?;
+    delete(connection, statement, bound).await.map(progress)
+}
+
+/// A key that has something due is still at work, however long ago it was heard of.
+pub(super) const PURGE_KEYS: &str = "DELETE FROM key_states WHERE (integration_seq, dedup_key) IN \
+     (SELECT k.integration_seq, k.dedup_key FROM key_states k INDEXED BY key_states_last_seen \
+     WHERE k.last_seen_ms < ?1 AND k.due_ms IS NULL ORDER BY k.last_seen_ms LIMIT ?2)";
+pub(super) const PURGE_INHIBITORS: &str = "DELETE FROM inhibitors WHERE (service_seq, rule_seq, hash) IN \
+     (SELECT n.service_seq, n.rule_seq, n.hash FROM inhibitors n INDEXED BY inhibitors_idle \
+     WHERE n.idle_since_ms IS NOT NULL AND n.idle_since_ms < ?1 \
+     ORDER BY n.idle_since_ms LIMIT ?2)";
+/// `?1` is not looked at.
+pub(super) const PURGE_TEMPLATES: &str = "DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN \
+     (SELECT t.service_seq, t.rule_seq, t.template_seq FROM services s CROSS JOIN templates t \
+     ON t.service_seq = s.seq WHERE s.deleted_at_ms IS NOT NULL AND ?1 IS NOT NULL LIMIT ?2)";
+
+/// Deletes, by an index on its time, what nobody asks for any more.
+async fn purge_noise(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    before: Timestamp,
+) -> Result<Progress, StoreError> {
+    delete(connection, statement, before.as_millis()).await.map(progress)
 }
 
 static DELETE_CONTENTS_OF: Bulk = Bulk::new(
@@ -361,6 +320,11 @@ static DELETE_ALERT_TIMELINES: Bulk = Bulk::new(
     1,
     ") DELETE FROM timeline WHERE alert_seq IS NOT NULL AND alert_seq IN (SELECT s FROM v) \
      AND seq < (SELECT max(seq) FROM timeline)",
+);
+static DELETE_TARGETS_OF: Bulk = Bulk::new(
+    "WITH v(s) AS (",
+    1,
+    ") DELETE FROM inhibition_targets WHERE alert_seq IN (SELECT s FROM v)",
 );
 static DELETE_ALERTS: Bulk =
     Bulk::new("WITH v(s) AS (", 1, ") DELETE FROM alerts WHERE seq IN (SELECT s FROM v)");
@@ -395,6 +359,7 @@ async fn purge_alerts(
     };
     DELETE_CONTENTS_OF.execute(connection, &alerts, bind).await?;
     DELETE_ALERT_TIMELINES.execute(connection, &alerts, bind).await?;
+    DELETE_TARGETS_OF.execute(connection, &alerts, bind).await?;
     DELETE_ALERTS.execute(connection, &alerts, bind).await?;
 
     let bound = first_at(connection, Log::Incidents, before).await?;
@@ -492,6 +457,13 @@ pub(super) async fn open_counts(
             counts.incidents.push((name, status, row.try_get(2).map_err(store_error)?));
         }
     }
+    counts.flapping = sqlx::query_scalar(
+        "SELECT count(*) FROM alerts INDEXED BY alerts_flapping \
+         WHERE flapping = 1 AND status <> 'resolved'",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(store_error)?;
     Ok(counts)
 }
 

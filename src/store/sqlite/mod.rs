@@ -4,6 +4,7 @@ mod bulk;
 mod configuration;
 mod errors;
 mod lock;
+mod log;
 mod maintenance;
 mod noise;
 mod query;
@@ -43,10 +44,11 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 3] = [
+    const STEPS: [(i64, &str, &str); 4] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
+        (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
     ];
     Migrator::with_migrations(
         STEPS

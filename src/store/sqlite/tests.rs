@@ -14,7 +14,7 @@ use crate::{
     domain::{
         changes::{Changes, Input},
         configuration::{Audit, Configuration},
-        event::{Intent, StoredBody},
+        event::{Intent, Severity, StoredBody},
         id::{AuditId, Ids, Sequences},
         key::RoutingKey,
         loading::{LoadKeys, Loaded},
@@ -68,22 +68,26 @@ async fn store_of(world: &World, path: &Path) -> SqliteStore {
         },
     ];
     for (seq, change) in changes.iter().enumerate() {
-        let audit = Audit {
-            id: AuditId::new(Timestamp::default(), i64::try_from(seq).unwrap() + 1, 0),
-            at: Timestamp::default(),
-            actor: "test".to_owned(),
-            address: None,
-            action: "create",
-            object_kind: "test",
-            object_id: uuid::Uuid::nil(),
-            object_name: String::new(),
-            detail: serde_json::json!({}),
-        };
+        let audit = audit(i64::try_from(seq).unwrap() + 1);
         let mut unit = store.begin().await.unwrap();
-        unit.configure(change, &audit).await.unwrap().unwrap();
+        unit.configure(&[(change.clone(), audit)]).await.unwrap().unwrap();
         unit.commit().await.unwrap();
     }
     store
+}
+
+fn audit(seq: i64) -> Audit {
+    Audit {
+        id: AuditId::new(Timestamp::default(), seq, 0),
+        at: Timestamp::default(),
+        actor: "test".to_owned(),
+        address: None,
+        action: "create",
+        object_kind: "test",
+        object_id: uuid::Uuid::nil(),
+        object_name: String::new(),
+        detail: serde_json::json!({}),
+    }
 }
 
 async fn commit(store: &SqliteStore, inputs: &[Input], directory: &Directory, ids: &mut Ids) {
@@ -322,4 +326,63 @@ async fn the_purge_goes_in_small_steps() {
     assert!(first.more && first.rows < 1200, "{first:?}");
     assert_eq!(first.rows + purge(&store, step).await, 1199, "the newest stays");
     assert!(purge(&store, Maintenance::Vacuum).await > 0, "pages go back to the file system");
+}
+
+#[tokio::test]
+async fn what_noise_reduction_keeps_goes_when_nothing_asks_for_it_any_more() {
+    let scratch = Scratch::new("purge-noise");
+    let world = World::new(&serde_json::json!({
+        "flapping": {"max_changes": 2, "within": "60m", "mute": "10m", "mode": "mark"},
+        "grouping": [{"by": "similarity"}],
+        "inhibition": [{"source": ["class=\"a\""], "target": ["class=\"b\""]}],
+        "notify": [{"receivers": ["pager"]}],
+    }));
+    let store = store_of(&world, &scratch.database(1)).await;
+    let mut ids = Ids::new(Sequences::default(), [1; 32]);
+    let at = |minutes: i64| laws::START + minutes * 60_000;
+    let trigger = |minutes, key, class| {
+        world.event(at(minutes), Some(key), What::Trigger { severity: Severity::Error, class })
+    };
+    let resolve = |minutes, key| world.event(at(minutes), Some(key), What::Resolve);
+    for input in [
+        trigger(0, "steady", "a"),
+        trigger(0, "target", "b"),
+        resolve(1, "steady"),
+        trigger(2, "flaps", "c"),
+        resolve(3, "flaps"),
+        trigger(4, "flaps", "c"),
+    ] {
+        commit(&store, &[input], &world.directory, &mut ids).await;
+    }
+    let all = ["key_states", "inhibitors", "inhibition_targets", "notifications", "templates"];
+    for table in all {
+        assert!(count(&store, table).await > 0, "{table}");
+    }
+    let notifications = count(&store, "notifications").await;
+    let late = Timestamp::from_millis(at(9999));
+    let early = Timestamp::from_millis(at(0));
+
+    for before in [early, late] {
+        purge(&store, Maintenance::PurgeKeys { before }).await;
+        purge(&store, Maintenance::PurgeInhibitors { before }).await;
+        purge(&store, Maintenance::PurgeNotifications { before }).await;
+        purge(&store, Maintenance::PurgeTemplates).await;
+        let left = [
+            ("key_states", 2, 1),
+            ("inhibitors", 1, 0),
+            ("inhibition_targets", 1, 1),
+            ("notifications", notifications, 1),
+        ];
+        for (table, at_first, in_the_end) in left {
+            let expected = if before == early { at_first } else { in_the_end };
+            assert_eq!(count(&store, table).await, expected, "{table} before {before}");
+        }
+    }
+    assert!(count(&store, "templates").await > 0, "their service is there");
+    let service = world.directory.services().next().unwrap().id;
+    let mut unit = store.begin().await.unwrap();
+    unit.configure(&[(Configuration::DeleteService(service), audit(9))]).await.unwrap().unwrap();
+    unit.commit().await.unwrap();
+    assert!(purge(&store, Maintenance::PurgeTemplates).await > 0);
+    assert_eq!(count(&store, "templates").await, 0);
 }

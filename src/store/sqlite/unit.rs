@@ -22,7 +22,7 @@ use crate::{
         id::{AlertId, IncidentId, IntegrationId},
         incident::Incident,
         key::DedupKey,
-        loading::{Asked, LoadKeys, Loaded},
+        loading::{Asked, LoadKeys, Loaded, SourceKey},
         time::Timestamp,
     },
     store::Unit,
@@ -113,7 +113,8 @@ impl Unit for SqliteUnit {
         }
         // What was taken so far changes its incident; of the open alerts found by key only those
         // that are no mere repeats do.
-        let (key_states, due_keys) = noise::key_states(&key_rows, due.map(|(now, _)| now), &names)?;
+        let (mut key_states, due_keys) =
+            noise::key_states(&key_rows, due.map(|(now, _)| now), &names)?;
         let targets = noise::targets(connection, &keys.targets).await?;
         let target_seqs: Vec<i64> = targets.iter().flat_map(|(_, seqs)| seqs).copied().collect();
         let found = sql::ALERTS_BY_SEQ.fetch(connection, &target_seqs, bind_seq).await?;
@@ -149,11 +150,16 @@ impl Unit for SqliteUnit {
         let returning: Vec<(IntegrationId, DedupKey)> =
             keys.returning_keys.iter().filter(|key| !open_keys.contains(*key)).cloned().collect();
         let newest = sql::NEWEST_ALERTS.fetch(connection, &returning, bind_key).await?;
+        let mut came_back: Vec<SourceKey> = Vec::new();
         for row in newest {
             let alert = rows::alert(&row, &names)?;
             incident_seqs.extend(alert.incident_id.map(IncidentId::seq));
+            came_back.push((alert.integration_id, alert.dedup_key.clone()));
             alerts.insert(alert.id.seq(), alert);
         }
+        came_back.retain(|key| !keys.key_states.contains(key));
+        let key_rows = sql::KEY_STATES.fetch(connection, &came_back, bind_key).await?;
+        key_states.extend(noise::key_states(&key_rows, None, &names)?.0);
 
         let group_keys: Vec<(i64, i64, i64)> = keys
             .groups
@@ -220,6 +226,7 @@ impl Unit for SqliteUnit {
             asked: Asked::default(),
         };
         loaded.answers(keys);
+        loaded.asked.key_states.extend(came_back);
         self.due_was_loaded |= due.is_some();
         Ok(loaded)
     }
@@ -322,12 +329,11 @@ impl Unit for SqliteUnit {
 
     async fn configure(
         &mut self,
-        change: &Configuration,
-        audit: &Audit,
+        changes: &[(Configuration, Audit)],
     ) -> Result<Result<(), Refused>, StoreError> {
         self.writer.names_changed = true;
         self.next_due = i64::MIN;
-        configuration::apply(self.connection()?, change, audit).await
+        configuration::apply(self.connection()?, changes).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {

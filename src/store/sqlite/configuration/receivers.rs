@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{StoreError, expect_one, rejudge, store_error, taken, unless_taken};
+use super::{StoreError, expect_one, store_error, taken, unless_taken};
 use crate::{
     domain::{
         configuration::Refused,
@@ -62,18 +62,13 @@ pub(super) async fn create(
     .bind(receiver.created_at.as_millis())
     .execute(&mut *connection)
     .await;
-    if let Err(refused) = unless_taken(written, taken(KIND, &receiver.name))? {
-        return Ok(Err(refused));
-    }
-    rejudge(connection, None, receiver.created_at).await?;
-    Ok(Ok(()))
+    Ok(unless_taken(written, taken(KIND, &receiver.name))?.map(|_| ()))
 }
 
 /// Replaces it, if its stored version is the one before.
 pub(super) async fn update(
     connection: &mut SqliteConnection,
     receiver: &Receiver,
-    at: Timestamp,
 ) -> Result<Result<(), Refused>, StoreError> {
     let written = sqlx::query(
         "UPDATE receivers SET name = ?2, kind = ?3, settings = ?4, managed = ?5, version = ?6 \
@@ -87,13 +82,11 @@ pub(super) async fn update(
     .bind(receiver.version)
     .execute(&mut *connection)
     .await;
-    match unless_taken(written, taken(KIND, &receiver.name))? {
-        Ok(1) => {}
-        Ok(_) => return Ok(Err(Refused::Stale)),
-        Err(refused) => return Ok(Err(refused)),
-    }
-    rejudge(connection, None, at).await?;
-    Ok(Ok(()))
+    Ok(match unless_taken(written, taken(KIND, &receiver.name))? {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Refused::Stale),
+        Err(refused) => Err(refused),
+    })
 }
 
 pub(super) async fn delete(
@@ -106,9 +99,5 @@ pub(super) async fn delete(
     )
     .bind(id.seq())
     .bind(at.as_millis());
-    if let Err(refused) = expect_one(done.execute(&mut *connection).await, KIND)? {
-        return Ok(Err(refused));
-    }
-    rejudge(connection, None, at).await?;
-    Ok(Ok(()))
+    expect_one(done.execute(connection).await, KIND)
 }

@@ -41,13 +41,18 @@ pub(super) async fn create(
     route: &Route,
     position: usize,
 ) -> Result<Result<(), Refused>, StoreError> {
+    let (number, next): (i64, i64) =
+        sqlx::query_as("SELECT count(*), coalesce(max(position), -1) + 1 FROM routes")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(store_error)?;
     sqlx::query(
         "INSERT INTO routes (seq, id, position, matchers, service_seq, managed, version, \
          created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(route.id.seq())
     .bind(route.id.uuid())
-    .bind(i64::MAX)
+    .bind(next)
     .bind(route.matches.to_json().to_string())
     .bind(route.service_id.seq())
     .bind(route.managed)
@@ -56,7 +61,10 @@ pub(super) async fn create(
     .execute(&mut *connection)
     .await
     .map_err(store_error)?;
-    move_to(connection, route.id, position).await?;
+    // Mostly it is the last one, and a file has many.
+    if i64::try_from(position).is_ok_and(|position| position < number) {
+        move_to(connection, route.id, position).await?;
+    }
     Ok(Ok(()))
 }
 
@@ -109,7 +117,8 @@ async fn move_to(
     order.insert(position.min(order.len()), id.seq());
     let order = serde_json::to_string(&order).unwrap_or_default();
     sqlx::query(
-        "UPDATE routes SET position = j.key FROM json_each(?1) j WHERE routes.seq = j.value",
+        "UPDATE routes SET position = j.key FROM json_each(?1) j \
+         WHERE routes.seq = j.value AND routes.position <> j.key",
     )
     .bind(order)
     .execute(connection)

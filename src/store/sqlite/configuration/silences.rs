@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{StoreError, rejudge, store_error};
+use super::{StoreError, rejudge::Rejudged, store_error};
 use crate::{
     domain::{
         configuration::Refused,
@@ -87,6 +87,7 @@ fn read_schedule(stored: &str, c: &Columns<'_>) -> Result<Schedule, StoreError> 
 pub(super) async fn create(
     connection: &mut SqliteConnection,
     silence: &Silence,
+    rejudged: &mut Rejudged,
 ) -> Result<Result<(), Refused>, StoreError> {
     let (from, until, schedule) = stored(&silence.when);
     sqlx::query(
@@ -111,7 +112,7 @@ pub(super) async fn create(
     .execute(&mut *connection)
     .await
     .map_err(store_error)?;
-    rejudge(connection, silence.service_id, silence.created_at).await?;
+    rejudged.add(silence.service_id);
     Ok(Ok(()))
 }
 
@@ -119,7 +120,7 @@ pub(super) async fn create(
 pub(super) async fn update(
     connection: &mut SqliteConnection,
     silence: &Silence,
-    at: Timestamp,
+    rejudged: &mut Rejudged,
 ) -> Result<Result<(), Refused>, StoreError> {
     let before: Option<Option<Uuid>> = sqlx::query_scalar(
         "SELECT s.id FROM silences q LEFT JOIN services s ON s.seq = q.service_seq \
@@ -152,11 +153,8 @@ pub(super) async fn update(
     let Some(before) = before.filter(|_| done.rows_affected() == 1) else {
         return Ok(Err(Refused::Stale));
     };
-    let before = before.map(ServiceId::from_uuid);
-    rejudge(connection, before, at).await?;
-    if before.is_some() && before != silence.service_id {
-        rejudge(connection, silence.service_id, at).await?;
-    }
+    rejudged.add(before.map(ServiceId::from_uuid));
+    rejudged.add(silence.service_id);
     Ok(Ok(()))
 }
 

@@ -8,6 +8,7 @@ use super::{
     super::{StoreError, maintenance::Log, rows::Columns, store_error},
     PAGE_BYTES,
     search::{self, Candidates, Words},
+    standing,
     subject::{DETAILS, Tests},
     walk::{
         self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Limits, Scan, Sql, json_list, push_in,
@@ -19,6 +20,7 @@ use crate::{
         alert::Status,
         event::Severity,
         id::{AlertId, IncidentId, IntegrationId, ServiceId},
+        standing::Quiet,
         time::Timestamp,
     },
     store::query::{
@@ -34,6 +36,8 @@ pub(super) enum Source {
     Table,
     /// The open ones of a service.
     Open(i64),
+    /// The open ones that are silenced or inhibited.
+    Suppressed,
     /// Those of an incident.
     Incident(i64),
     /// Those that have one of these texts now.
@@ -62,6 +66,7 @@ impl<'f> AlertScan<'f> {
         match &self.source {
             Source::Table => sql.push(" FROM alerts a NOT INDEXED"),
             Source::Open(_) => sql.push(" FROM alerts a INDEXED BY alerts_open_service"),
+            Source::Suppressed => sql.push(" FROM alerts a INDEXED BY alerts_suppressed"),
             Source::Incident(_) => sql.push(" FROM alerts a INDEXED BY alerts_incident"),
             Source::Texts(texts) => sql
                 .push(" FROM json_each(")
@@ -76,6 +81,9 @@ impl<'f> AlertScan<'f> {
         match &self.source {
             Source::Open(service) => {
                 sql.push(" AND a.status <> 'resolved' AND a.service_seq = ").push_bind(*service);
+            }
+            Source::Suppressed => {
+                sql.push(" AND a.suppressed = 1 AND a.status <> 'resolved'");
             }
             Source::Incident(incident) => {
                 sql.push(" AND a.incident_seq = ").push_bind(*incident);
@@ -155,13 +163,16 @@ pub(super) fn push_alert_conditions(sql: &mut Sql, filter: &AlertFilter) {
     for (field, values) in &filter.texts {
         push_in(sql, text_column(*field, "a.dedup_key"), values.iter().cloned());
     }
+    if let Some(suppressed) = filter.suppressed {
+        sql.push(if suppressed { " AND a.suppressed = 1" } else { " AND a.suppressed = 0" });
+    }
     push_times(sql, "a.first_event_at_ms", filter.since, filter.until);
 }
 
 /// Whether nothing can fit, whatever there is.
 pub(super) fn fits_nothing(filter: &AlertFilter) -> bool {
     let tests = Tests { q: &filter.q, matches: &filter.matches };
-    filter.suppressed == Some(true) || tests.find_nothing()
+    tests.find_nothing()
 }
 
 /// The sources to look through for a filter, which have no alert in common; and how the index is
@@ -182,6 +193,8 @@ pub(super) async fn scans<'f>(
         incidents.sort_unstable();
         incidents.dedup();
         incidents.into_iter().map(Source::Incident).collect()
+    } else if filter.suppressed == Some(true) {
+        vec![Source::Suppressed]
     } else if only_open(&filter.status) {
         let services = super::service_seqs(connection, &filter.services).await?;
         services.into_iter().map(Source::Open).collect()
@@ -252,12 +265,16 @@ pub(super) async fn views(
 ) -> Result<Vec<AlertView>, StoreError> {
     let sql = format!("{VIEW} {DETAILS} {VIEW_FROM}");
     let list = json_list(&found.keys);
-    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(list).fetch(connection);
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(list).fetch(&mut *connection);
     let mut views = Vec::with_capacity(found.keys.len());
+    let mut inhibited = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.try_next().await.map_err(store_error)? {
-        let view = view(&row)?;
+        let (view, quiet) = view(&row)?;
         let seq = view.id.seq();
+        if !quiet.inhibited.is_empty() {
+            inhibited.push((views.len(), quiet.inhibited));
+        }
         bytes += view.custom_details.as_ref().map_or(0, |details| details.get().len());
         views.push(view);
         if bytes > PAGE_BYTES && found.keys.last() != Some(&seq) {
@@ -265,6 +282,8 @@ pub(super) async fn views(
             break;
         }
     }
+    drop(rows);
+    standing::add_inhibitions(connection, &mut views, &inhibited).await?;
     Ok(views)
 }
 
@@ -272,7 +291,8 @@ pub(super) async fn views(
 const VIEW: &str = "SELECT a.id, g.id, g.name, s.id, s.name, a.dedup_key, a.status, a.severity, \
      a.max_severity, c.summary, c.source, c.component, c.\"group\", c.class, c.client, \
      c.client_url, c.links, c.images, c.labels, a.event_count, a.event_at_ms, \
-     a.first_event_at_ms, a.last_event_at_ms, a.acknowledged_at_ms, a.resolved_at_ms, i.id,";
+     a.first_event_at_ms, a.last_event_at_ms, a.acknowledged_at_ms, a.resolved_at_ms, i.id, \
+     a.standing, a.flapping,";
 const VIEW_FROM: &str = "FROM json_each(?1) j CROSS JOIN alerts a ON a.seq = j.value \
      CROSS JOIN contents c ON c.seq = a.content_seq \
      CROSS JOIN integrations g ON g.seq = a.integration_seq \
@@ -280,7 +300,8 @@ const VIEW_FROM: &str = "FROM json_each(?1) j CROSS JOIN alerts a ON a.seq = j.v
      LEFT JOIN incidents i ON i.seq = a.incident_seq \
      LEFT JOIN events d ON d.seq = c.details_event_seq";
 
-fn view(row: &SqliteRow) -> Result<AlertView, StoreError> {
+/// An alert, all but who inhibits it; and what keeps it quiet.
+fn view(row: &SqliteRow) -> Result<(AlertView, Quiet), StoreError> {
     let mut c = Columns::of(row, "alerts");
     let json = |text: Option<&str>, none: &str| raw(text.unwrap_or(none));
     let id = AlertId::from_uuid(c.read::<Uuid>("id")?);
@@ -312,8 +333,11 @@ fn view(row: &SqliteRow) -> Result<AlertView, StoreError> {
     ];
     let [event_at, first_event_at, last_event_at, acknowledged_at, resolved_at] = times;
     let incident_id = c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid);
+    let quiet = standing::quiet(c.read("standing")?);
+    // Of one that is resolved nobody says whether its key has become steady since.
+    let flapping = c.read("flapping")? && status != Status::Resolved;
     let custom_details: Option<&str> = c.read("custom_details")?;
-    Ok(AlertView {
+    let view = AlertView {
         id,
         integration_id,
         integration,
@@ -341,7 +365,10 @@ fn view(row: &SqliteRow) -> Result<AlertView, StoreError> {
         acknowledged_at,
         resolved_at,
         incident_id,
-        suppressed_by: Vec::new(),
-        flapping: false,
-    })
+        suppressed_by: standing::silenced(&quiet),
+        flapping,
+        muted_until: quiet.muted_until,
+        paused_until: quiet.paused_until,
+    };
+    Ok((view, quiet))
 }

@@ -69,6 +69,10 @@ impl<'f> EventScan<'f> {
         for (field, values) in &event.texts {
             push_in(sql, text_column(*field, "e.dedup_key"), values.iter().cloned());
         }
+        if let Some(suppressed) = event.suppressed {
+            let is = if suppressed { " = 1" } else { " = 0" };
+            sql.push(" AND coalesce(a.suppressed, 0)").push(is);
+        }
         push_times(sql, "e.received_at_ms", event.since, event.until);
         if let Some(words) = self.words {
             words.push(sql, "c.text_seq");
@@ -81,6 +85,7 @@ impl<'f> EventScan<'f> {
         !(event.status.is_empty()
             && event.severity.is_empty()
             && event.incidents.is_empty()
+            && event.suppressed.is_none()
             && !has_words(self.filter)
             && event.matches.is_empty())
     }
@@ -198,11 +203,16 @@ async fn scan<'f>(
             Candidates::Common(words) => return Ok((table, words)),
             Candidates::NotAsked => return Ok((table, None)),
         }
-    } else if !event.incidents.is_empty() || only_open(&event.status) {
-        let (statement, owners) = if event.incidents.is_empty() {
-            (OPEN_ALERTS, super::service_seqs(connection, &[]).await?)
-        } else {
+    } else if !event.incidents.is_empty()
+        || event.suppressed == Some(true)
+        || only_open(&event.status)
+    {
+        let (statement, owners) = if !event.incidents.is_empty() {
             (ALERTS_OF_INCIDENTS, event.incidents.iter().map(|i| i.seq()).collect())
+        } else if event.suppressed == Some(true) {
+            (SUPPRESSED_ALERTS, Vec::new())
+        } else {
+            (OPEN_ALERTS, super::service_seqs(connection, &[]).await?)
         };
         let alerts: Vec<i64> = sqlx::query_scalar(statement)
             .bind(json_list(&owners))
@@ -229,6 +239,11 @@ async fn scan<'f>(
 pub(super) const OPEN_ALERTS: &str = "SELECT a.seq FROM json_each(?1) j \
      CROSS JOIN alerts a INDEXED BY alerts_open_service ON a.service_seq = j.value \
      AND a.status <> 'resolved' LIMIT ?2";
+
+/// As [`OPEN_ALERTS`], of all services: `?1` is not looked at.
+pub(super) const SUPPRESSED_ALERTS: &str = "SELECT a.seq FROM alerts a \
+     INDEXED BY alerts_suppressed WHERE a.suppressed = 1 AND a.status <> 'resolved' \
+     AND ?1 IS NOT NULL LIMIT ?2";
 
 pub(super) const ALERTS_OF_TEXTS: &str = "SELECT DISTINCT t.alert_seq FROM json_each(?1) j \
      CROSS JOIN contents t ON t.seq = j.value";

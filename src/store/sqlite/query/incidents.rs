@@ -18,10 +18,12 @@ use crate::{
         alert::Status,
         event::Severity,
         id::{IncidentId, ServiceId},
+        incident::Notices,
+        notify,
     },
     store::query::{
         IncidentFilter, Page,
-        views::{IncidentView, raw},
+        views::{Holding, IncidentView, raw},
     },
 };
 
@@ -173,6 +175,7 @@ fn asks_for_alerts(filter: &IncidentFilter) -> bool {
     let alert = &filter.alert;
     !(alert.integrations.is_empty()
         && alert.texts.is_empty()
+        && alert.suppressed.is_none()
         && alert.matches.is_empty()
         && alert.q.is_empty())
 }
@@ -247,7 +250,9 @@ pub(super) const VIEWS: &str = "SELECT i.id, i.seq, s.id, s.name, i.title, i.sta
      (SELECT coalesce(sum(a.event_count), 0) FROM alerts a INDEXED BY alerts_incident \
      WHERE a.incident_seq = i.seq), \
      i.group_key, i.created_at_ms, i.last_alert_at_ms, i.acknowledged_at_ms, i.acknowledged_by, \
-     i.resolved_at_ms FROM json_each(?1) j CROSS JOIN incidents i ON i.seq = j.value \
+     i.resolved_at_ms, EXISTS (SELECT 1 FROM alerts a INDEXED BY alerts_flapping \
+     WHERE a.incident_seq = i.seq AND a.flapping = 1 AND a.status <> 'resolved'), i.storm, \
+     i.snoozed_until_ms, i.assignee, i.notices FROM json_each(?1) j CROSS JOIN incidents i ON i.seq = j.value \
      CROSS JOIN services s ON s.seq = i.service_seq";
 
 /// What is shown of incidents, in the order of their numbers given.
@@ -265,7 +270,7 @@ pub(super) async fn views(
 
 fn view(row: &SqliteRow) -> Result<IncidentView, StoreError> {
     let mut c = Columns::of(row, "incidents");
-    Ok(IncidentView {
+    let mut view = IncidentView {
         id: IncidentId::from_uuid(c.read::<Uuid>("id")?),
         number: c.read("seq")?,
         service_id: ServiceId::from_uuid(c.read::<Uuid>("service_seq")?),
@@ -288,5 +293,18 @@ fn view(row: &SqliteRow) -> Result<IncidentView, StoreError> {
         resolved_at: c.time_or_none("resolved_at_ms")?,
         assignee: None,
         holdings: Vec::new(),
-    })
+    };
+    view.flapping = c.read("flapping")?;
+    view.storm = c.read("storm")?;
+    view.snoozed_until = c.time_or_none("snoozed_until_ms")?;
+    view.assignee = c.read("assignee")?;
+    // What cannot be read is shown as nothing: an odd row must not hide a page of others.
+    let notices = Notices::from_stored(c.read("notices")?).unwrap_or_default();
+    view.holdings = notices.holdings.into_iter().map(holding).collect();
+    Ok(view)
+}
+
+fn holding(holding: notify::Holding) -> Holding {
+    let notify::Holding { receiver, state, severity, due, why, .. } = holding;
+    Holding { receiver, state, severity, due, why }
 }

@@ -8,9 +8,12 @@ mod alerts;
 mod events;
 mod incidents;
 mod logs;
+mod noise;
 mod replay;
 mod search;
 mod silences;
+mod similar;
+mod standing;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -33,8 +36,11 @@ use crate::{
     },
     store::query::{
         AlertFilter, ChangeFilter, EventFilter, IncidentFilter, IncidentRef, Listed, MatchedAlerts,
-        Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
-        views::{AlertView, AuditView, ChangeView, EventView, IncidentView, TimelineView},
+        NoiseFilter, Page, Reads, SilenceFilter, StoredEvent, StoredSilence, StoredSpan,
+        views::{
+            AlertView, AuditView, ChangeView, EventView, IncidentView, NoiseView, SimilarIncident,
+            TimelineView,
+        },
     },
 };
 use walk::Found;
@@ -250,6 +256,11 @@ impl Reads for SqliteStore {
         logs::changes_before(&mut connection, id.seq()).await
     }
 
+    async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        similar::similar(&mut connection, id.seq()).await
+    }
+
     async fn events(
         &self,
         filter: &EventFilter,
@@ -300,6 +311,11 @@ impl Reads for SqliteStore {
         Ok(views.into_iter().find(|view| view.id == id))
     }
 
+    async fn noise(&self, filter: &NoiseFilter) -> Result<NoiseView, StoreError> {
+        let mut transaction = self.readers.begin().await.map_err(store_error)?;
+        noise::noise(&mut transaction, filter).await
+    }
+
     async fn stored_span(&self, since: Timestamp) -> Result<StoredSpan, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         replay::span(&mut connection, since).await
@@ -337,7 +353,8 @@ impl Reads for SqliteStore {
         since: Timestamp,
     ) -> Result<MatchedAlerts, StoreError> {
         let mut transaction = self.readers.begin().await.map_err(store_error)?;
-        silences::alerts_matching(&mut transaction, matches, service, since).await
+        let limits = silences::PREVIEW;
+        silences::alerts_matching(&mut transaction, matches, service, since, limits).await
     }
 
     async fn audit(&self, page: Page) -> Result<Listed<AuditView>, StoreError> {

@@ -31,7 +31,7 @@ const STEP: usize = 500;
 const ROWS_MAX: usize = 20_000;
 
 /// What looking for the alerts of a preview may take, twice: a person waits for it.
-const PREVIEW: Limits = Limits { rows: usize::MAX, time: Duration::from_millis(500) };
+pub(super) const PREVIEW: Limits = Limits { rows: usize::MAX, time: Duration::from_millis(500) };
 /// Open alerts that a preview shows.
 const PREVIEW_ALERTS: usize = 50;
 
@@ -129,6 +129,7 @@ pub(super) async fn alerts_matching(
     matches: &Match,
     service: Option<ServiceId>,
     since: Timestamp,
+    limits: Limits,
 ) -> Result<MatchedAlerts, StoreError> {
     let any = AlertFilter {
         services: service.into_iter().collect(),
@@ -137,8 +138,8 @@ pub(super) async fn alerts_matching(
     };
     let open = AlertFilter { status: vec![Status::Triggered, Status::Acknowledged], ..any.clone() };
     let recent = AlertFilter { since: Some(since), ..any };
-    let (mut keys, all_open) = numbers(connection, &open).await?;
-    let (recent, all_recent) = numbers(connection, &recent).await?;
+    let (mut keys, all_open) = numbers(connection, &open, limits).await?;
+    let (recent, all_recent) = numbers(connection, &recent, limits).await?;
     let open = keys.len() as u64;
     keys.truncate(PREVIEW_ALERTS);
     let newest_open = alerts::views(connection, &mut Found { keys, next: None }).await?;
@@ -150,13 +151,14 @@ pub(super) async fn alerts_matching(
 async fn numbers(
     connection: &mut SqliteConnection,
     filter: &AlertFilter,
+    limits: Limits,
 ) -> Result<(Vec<i64>, bool), StoreError> {
     let (scans, _) = alerts::scans(connection, filter).await?;
     let span = super::span(connection, Log::Alerts, filter.since, filter.until).await?;
     let mut keys = Vec::new();
     let mut complete = true;
     for scan in &scans {
-        let limits = PREVIEW.share(scans.len());
+        let limits = limits.share(scans.len());
         let walked = walk::walk(connection, scan, span, usize::MAX, limits).await?;
         complete &= walked.floor.is_none();
         keys.extend(walked.keys);

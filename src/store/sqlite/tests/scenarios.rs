@@ -30,7 +30,7 @@ async fn configure(store: &SqliteStore, number: i64, change: &Configuration, at:
         detail: serde_json::json!({}),
     };
     let mut unit = store.begin().await.unwrap();
-    unit.configure(change, &audit).await.unwrap().unwrap();
+    unit.configure(&[(change.clone(), audit)]).await.unwrap().unwrap();
     unit.commit().await.unwrap();
 }
 

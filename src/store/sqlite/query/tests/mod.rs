@@ -3,6 +3,7 @@
 mod lists;
 mod paging;
 mod plans;
+mod previews;
 
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ impl Bench {
             detail: serde_json::json!({"a": 1}),
         };
         let mut unit = self.store.begin().await.unwrap();
-        unit.configure(&change, &audit).await.unwrap().unwrap();
+        unit.configure(&[(change, audit)]).await.unwrap().unwrap();
         unit.commit().await.unwrap();
         self.directory = self.store.directory(self.directory.version + 1, self.now).await.unwrap();
     }

@@ -3,15 +3,32 @@
 use sqlx::Row;
 
 use super::*;
-use crate::store::sqlite::query::{
-    alerts::{AlertScan, Source},
-    events, incidents, logs, search,
-    walk::{Scan, Sql},
+use crate::store::{
+    query::NoiseFilter,
+    sqlite::{
+        maintenance,
+        query::{
+            alerts::{AlertScan, Source},
+            events, incidents, logs, noise, search, similar, standing,
+            walk::{Scan, Sql, push_span},
+        },
+    },
 };
 
 fn refuse_scans(plan: &[String], what: &str) {
-    const TABLES: [&str; 5] = ["alerts", "events", "contents", "incidents", "changes"];
-    const SHORT: [&str; 9] = ["a", "e", "c", "i", "t", "d", "b", "x", "timeline"];
+    const TABLES: [&str; 10] = [
+        "alerts",
+        "events",
+        "contents",
+        "incidents",
+        "changes",
+        "hourly_counts",
+        "inhibitors",
+        "key_states",
+        "notifications",
+        "templates",
+    ];
+    const SHORT: [&str; 12] = ["a", "e", "c", "i", "t", "d", "b", "x", "h", "n", "k", "timeline"];
     for line in plan {
         let Some(rest) = line.strip_prefix("SCAN ") else { continue };
         let table = rest.split(' ').next().unwrap_or_default();
@@ -37,6 +54,7 @@ async fn lists_of_alerts_look_at_what_their_source_has() {
 
     for (source, index) in [
         (Source::Open(1), "USING INDEX alerts_open_service (service_seq=? AND seq>? AND seq<?)"),
+        (Source::Suppressed, "USING INDEX alerts_suppressed (seq>? AND seq<?)"),
         (Source::Incident(1), "USING INDEX alerts_incident (incident_seq=?"),
         (Source::Texts(vec![1, 2]), "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"),
         (Source::Table, "SEARCH a USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
@@ -68,9 +86,32 @@ async fn what_is_shown_is_read_by_number() {
         logs::OF_ALERT.count,
         logs::OF_INCIDENT.rows,
         logs::OF_INCIDENT.count,
+        noise::COUNTS,
         search::TAIL,
+        similar::BEFORE,
+        similar::TITLE,
+        standing::INHIBITORS,
+        standing::SUMMARIES,
+        maintenance::PURGE_KEYS,
+        maintenance::PURGE_INHIBITORS,
+        maintenance::PURGE_TEMPLATES,
     ] {
         let plan = bench.plan(Sql::new(sql)).await;
         refuse_scans(&plan, sql);
     }
+}
+
+#[tokio::test]
+async fn the_noisiest_are_looked_for_in_a_window_of_events() {
+    let bench = Bench::new().await;
+    let service = bench.store.services_called("payments").await.unwrap();
+    let filter = NoiseFilter { services: service, since: bench.now, until: bench.now };
+
+    let mut sql = noise::window(&filter, bench.now, bench.now);
+    push_span(&mut sql, "e.seq", 1, 9);
+
+    let plan = bench.plan(sql).await;
+    refuse_scans(&plan, "the window");
+    let expected = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    assert!(plan.iter().any(|line| line.contains(expected)), "{plan:#?}");
 }

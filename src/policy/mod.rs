@@ -1,0 +1,74 @@
+//! Policy as code: a YAML file that says what is to be, and the steps from what is.
+//!
+//! Pure: the file's text, the directory and the time go in, a plan comes out. It carries nothing
+//! out and reads no secret; where the file names a variable, the caller looks it up.
+
+mod check;
+mod file;
+mod plan;
+mod render;
+mod schema;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, fmt};
+
+pub use self::{
+    file::{IntegrationSpec, KeySource, PolicyFile, RouteSpec, ServiceSpec, SilenceSpec},
+    plan::{Change, Plan, PlanStep, Sign, plan},
+    render::render,
+    schema::schema,
+    yaml::Mark,
+};
+use crate::domain::routing::Directory;
+
+/// A mistake in a policy file, or a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    /// Its path: `services[0].grouping[1].window`; `""` for the file as a whole.
+    pub field: String,
+    /// `None` if it has no place, as a file that is too long.
+    pub mark: Option<Mark>,
+    pub message: String,
+}
+
+impl PolicyError {
+    /// As it is told of a file: `policy.yaml:12: services[0].storm must be a list`.
+    pub fn in_file(&self, name: &str) -> String {
+        let line = self.mark.map(|mark| format!(":{}", mark.line)).unwrap_or_default();
+        format!("{name}{line}: {self}")
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, message, .. } = self;
+        if field.is_empty() { f.write_str(message) } else { write!(f, "{field} {message}") }
+    }
+}
+
+/// The names that a file may use without saying what they are, because they are there already.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub services: BTreeSet<String>,
+    pub receivers: BTreeSet<String>,
+}
+
+impl Known {
+    pub fn of(directory: &Directory) -> Self {
+        Self {
+            services: directory.services().map(|service| service.name.clone()).collect(),
+            receivers: directory.receivers().map(|receiver| receiver.name.clone()).collect(),
+        }
+    }
+}
+
+/// What every gateway has: the service `default`. For checking a file without one.
+impl Default for Known {
+    fn default() -> Self {
+        let services = BTreeSet::from([plan::DEFAULT_SERVICE.to_owned()]);
+        Self { services, receivers: BTreeSet::new() }
+    }
+}
