@@ -57,7 +57,11 @@ pub(super) struct Working<'l> {
     open_keys: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
     /// The newest alert of keys that have none open.
     returning: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
-    groups: HashMap<GroupHash, IncidentId>,
+    /// Under which hash an incident may be joined, as long as it has not been resolved since: how
+    /// often it was when it was filed.
+    groups: HashMap<GroupHash, (IncidentId, u32)>,
+    /// How often each incident was resolved in this batch.
+    closings: HashMap<IncidentId, u32>,
     touched_groups: Vec<GroupHash>,
     clocks: HashMap<ServiceId, (Timestamp, bool)>,
     counts: Vec<HourlyCount>,
@@ -88,7 +92,8 @@ impl<'l> Working<'l> {
             touched_incidents: Vec::new(),
             open_keys: HashMap::new(),
             returning: HashMap::new(),
-            groups: loaded.groups.iter().copied().collect(),
+            groups: loaded.groups.iter().map(|(key, id)| (*key, (*id, 0))).collect(),
+            closings: HashMap::new(),
             touched_groups: Vec::new(),
             clocks: loaded.service_clocks.iter().map(|(id, now)| (*id, (*now, false))).collect(),
             counts: Vec::new(),
@@ -163,6 +168,21 @@ impl<'l> Working<'l> {
         self.due.extend(due.map(|at| Reverse((at, Due::Key(key.clone())))));
     }
 
+    /// What has just fired stays watched.
+    pub(super) fn watch_again(&mut self, due: &Due) {
+        let next = match due {
+            Due::Alert(id) => self
+                .alerts
+                .get(id)
+                .map(|slot| &slot.value)
+                .and_then(|alert| alert.is_open().then(|| alert.dues.earliest()).flatten()),
+            Due::Incident(id) => self.incidents.get(id).and_then(|slot| slot.value.due),
+            // Its state is watched whenever it is set.
+            Due::Key(_) => None,
+        };
+        self.due.extend(next.map(|at| Reverse((at, due.clone()))));
+    }
+
     /// Takes out the earliest bound that is reached by `now`. Time does not go back: what a changed
     /// policy says was due before the change is due when that is noticed.
     pub(super) fn next_due(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
@@ -219,12 +239,15 @@ impl<'l> Working<'l> {
 
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
-        let Some(id) = self.groups.get(&key).copied() else {
+        let Some((id, closings)) = self.groups.get(&key).copied() else {
             if !self.loaded.asked.groups.contains(&key) {
                 self.missing.groups.push(key);
             }
             return None;
         };
+        if self.closings.get(&id).copied().unwrap_or(0) != closings {
+            return None;
+        }
         self.incident(id).filter(|incident| incident.is_open())
     }
 
@@ -341,7 +364,8 @@ impl<'l> Working<'l> {
         if let Some(group) = &incident.group {
             for hash in &group.hashes {
                 let key = (incident.service_id, group.rule, *hash);
-                self.groups.insert(key, incident.id);
+                let closings = self.closings.get(&incident.id).copied().unwrap_or(0);
+                self.groups.insert(key, (incident.id, closings));
                 self.touched_groups.push(key);
             }
         }
@@ -377,8 +401,11 @@ impl<'l> Working<'l> {
     ) -> Option<R> {
         self.incident(id)?;
         let slot = self.incidents.get_mut(&id)?;
-        let due = slot.value.due;
+        let (due, was_open) = (slot.value.due, slot.value.is_open());
         let result = change(&mut slot.value);
+        if was_open && !slot.value.is_open() {
+            *self.closings.entry(id).or_default() += 1;
+        }
         let timers = timers_of(self.directory, slot.value.service_id);
         slot.value.due = slot.value.next_due(&timers);
         if !slot.touched {
@@ -441,6 +468,11 @@ impl<'l> Working<'l> {
         if !self.missing.is_empty() {
             return Err(deduplicated(self.missing));
         }
+        let is_open = |id: &IncidentId| {
+            self.incidents.get(id).is_some_and(|slot| slot.before.is_some() && slot.value.is_open())
+        };
+        self.changes.unfiled = self.closings.keys().copied().filter(is_open).collect();
+        self.changes.unfiled.sort();
         let Self {
             loaded,
             mut alerts,
@@ -473,7 +505,9 @@ impl<'l> Working<'l> {
             loaded.key_states.iter().map(|(key, state)| (key, state)).collect();
         for (key, service) in touched_keys {
             let Some(state) = key_states.get(&key) else { continue };
-            if known.get(&key) != Some(&state) {
+            // What was due is due at another time now, also where nothing else has changed.
+            let was_due = loaded.due_keys.iter().any(|(due, _)| *due == key);
+            if was_due || known.get(&key) != Some(&state) {
                 let flapping = directory.service(service).map(|s| &s.policy.flapping);
                 let due = flapping.and_then(|flapping| state.due(flapping));
                 changes.key_states.push((key, service, state.clone(), due));

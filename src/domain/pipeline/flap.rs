@@ -169,12 +169,13 @@ impl<'d> Batch<'d> {
             for (rule, receiver) in
                 rules.iter().flat_map(|r| r.receivers.iter().map(move |n| (r, n)))
             {
+                let loud = holdings.iter().find_map(|holding| holding.loud_under(rule.id));
                 let at = holdings.iter().position(|holding| holding.receiver == *receiver);
                 let at = at.unwrap_or_else(|| {
                     holdings.push(Holding::new(std::sync::Arc::clone(receiver)));
                     holdings.len() - 1
                 });
-                holdings[at].bring_in(rule.id, now);
+                holdings[at].bring_in(rule.id, loud.unwrap_or(0), now);
                 // What was told at this very moment told it already.
                 holdings[at].pending.flapping = holdings[at].told_at != Some(now);
             }
@@ -236,7 +237,10 @@ impl<'d> Batch<'d> {
             return false;
         };
         let flapping = self.policy(newest.service_id).map_or(&Flapping::OFF, |p| &p.flapping);
-        let Some(leaves) = state.leaves_at(flapping) else { return false };
+        let Some(leaves) = state.leaves_at(flapping) else {
+            self.working.set_key_state(key, newest.service_id, state);
+            return false;
+        };
         if leaves > now {
             let held: Vec<IncidentId> = state.held.clone();
             self.remember(key, &newest, state.clone(), now);
