@@ -100,7 +100,9 @@ impl Batch<'_> {
         self.working.change_incident(incident_id, |incident| {
             let holdings = &mut incident.notices.holdings;
             for rule in had.iter().flat_map(|alert| &alert.standing.matches.notify) {
-                holdings.iter_mut().for_each(|holding| holding.quieter(*rule));
+                for holding in holdings.iter_mut() {
+                    holding.quieter(*rule);
+                }
             }
             for rule in &spoken {
                 let loud = holdings.iter().find_map(|holding| holding.loud_under(rule.id));
@@ -114,7 +116,9 @@ impl Batch<'_> {
                     });
                     holdings[at].bring_in(rule.id, loud.unwrap_or(0), now);
                 }
-                holdings.iter_mut().for_each(|holding| holding.louder(rule.id));
+                for holding in holdings.iter_mut() {
+                    holding.louder(rule.id);
+                }
             }
             // It is the incident that a rule is for: who was told of it hears of all that joins.
             for holding in holdings {

@@ -2,7 +2,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod laws;
-mod noise;
+pub(crate) mod noise;
 pub(crate) mod scenarios;
 mod stages;
 pub(crate) mod world;

@@ -19,9 +19,9 @@ use crate::domain::{
 };
 
 #[derive(Clone)]
-pub(super) struct Step {
-    pub(super) after_ms: i64,
-    pub(super) what: Happening,
+pub(crate) struct Step {
+    pub(crate) after_ms: i64,
+    pub(crate) what: Happening,
 }
 
 /// In one line: a history has many.
@@ -33,7 +33,7 @@ impl fmt::Debug for Step {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(crate) enum Happening {
     Event {
         key: Option<u8>,
         what: What,
@@ -63,7 +63,7 @@ pub(super) enum Happening {
 
 /// What a step came to: something that can be done again, in other batches.
 #[derive(Clone, Debug)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Input(Input),
     Change(Happening, i64),
 }
@@ -134,7 +134,7 @@ fn inhibition() -> impl Strategy<Value = Value> {
     ])
 }
 
-pub(super) fn policy() -> impl Strategy<Value = Value> {
+pub(crate) fn policy() -> impl Strategy<Value = Value> {
     let timers = prop::sample::select(vec![
         (Value::Null, Value::Null),
         (json!({"after": "40s"}), json!("15s")),
@@ -206,7 +206,7 @@ fn after() -> impl Strategy<Value = i64> {
         1 => 0..400_000_i64]
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let what = prop_oneof![
         12 => event(),
         3 => act(),
@@ -299,7 +299,7 @@ fn look_first(gateway: &mut Gateway, what: &Happening, at: i64, ops: &mut Vec<Op
 
 /// Runs a history step by step under the first of `policies`; `look` sees the gateway after each,
 /// at what time. Also says what was done.
-pub(super) fn run(
+pub(crate) fn run(
     policies: &[Value],
     steps: &[Step],
     mut look: impl FnMut(&Gateway, i64),

@@ -2,6 +2,6 @@
 //! people act, keys flap.
 
 mod consistent;
-mod histories;
+pub(crate) mod histories;
 mod properties;
 mod storms;

@@ -149,7 +149,6 @@ impl Check<'_> {
     fn line(&self, line: &Line) -> Checked {
         match line.word(0) {
             "tell" | "refused" => Ok(()),
-            "nobody" => Ok(()),
             "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped" => {
                 self.disposition(line)
             }
