@@ -35,8 +35,12 @@ impl Batch<'_> {
             let Some(rule) = rule else { continue };
             let inhibitor = self.working.inhibitor((alert.service_id, side.rule, side.hash));
             if let Some(until) = inhibitor.holds(side.source, rule.release_delay, now) {
-                let source = inhibitor.sources.last().copied();
                 let (rule, hash) = (side.rule, side.hash);
+                // Once the last is gone, the one that was named stays named until the release.
+                let named = alert.standing.quiet.inhibited.iter();
+                let named = named.filter(|by| (by.rule, by.hash) == (rule, hash));
+                let source = inhibitor.sources.iter().rev().find(|source| **source != alert.id);
+                let source = source.copied().or_else(|| named.last()?.source);
                 quiet.inhibited.push(Inhibited { rule, hash, source, until });
                 changes(until);
             }
