@@ -89,6 +89,11 @@ openapi: needs-compiler ## Write openapi.json anew from the code
 bench: needs-compiler ## Measure throughput (benches/throughput); see docs/BENCHMARKS.md
 	benches/throughput/run.sh
 
+.PHONY: bench-grouping
+bench-grouping: needs-compiler ## Measure similarity grouping on CSV files (DATA=dir); see docs/BENCHMARKS.md
+	@[ -n "$(DATA)" ] || { echo 'error: which folder? make bench-grouping DATA=<folder with CSV files>' >&2; exit 1; }
+	$(CARGO) bench --quiet --locked --bench grouping -- "$(DATA)"
+
 .PHONY: docker
 docker: ## Build the container image (IMAGE=dutygate)
 	docker build --tag $(IMAGE) .

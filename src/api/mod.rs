@@ -29,6 +29,7 @@ mod reading_tests;
 mod receivers;
 pub mod rejections;
 pub mod render;
+mod replay;
 mod routes;
 mod services;
 mod silences;
@@ -49,6 +50,7 @@ use std::{
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 
 use crate::{
     domain::id::IntegrationId,
@@ -87,6 +89,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Per integration; `None`: unlimited.
     pub rate: Option<DefaultKeyedRateLimiter<IntegrationId>>,
+    /// A replay takes a core, so few run at a time.
+    pub replays: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -97,7 +101,7 @@ impl Limits {
     ) -> Self {
         // Only known integrations get a state, so their number bounds the memory.
         let rate = events_per_minute.map(|n| RateLimiter::keyed(Quota::per_minute(n)));
-        Self { body_bytes, body_timeout, rate }
+        Self { body_bytes, body_timeout, rate, replays: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -135,7 +139,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 18] = [
+pub const TABLES: [&[table::Call]; 19] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
@@ -149,6 +153,7 @@ pub const TABLES: [&[table::Call]; 18] = [
     receivers::CALLS,
     inhibition_rules::CALLS,
     policy::CALLS,
+    replay::CALLS,
     tokens::CALLS,
     audit::CALLS,
     openapi::CALLS,

@@ -2,8 +2,24 @@
 
 use std::sync::Arc;
 
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, CACHE_CONTROL},
+    web::{self, Bytes},
+};
+use futures_util::stream;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use utoipa::{OpenApi, ToSchema};
 
+use super::{
+    Api,
+    auth::Viewer,
+    body,
+    error::ApiError,
+    members::{Members, REQUIRED},
+    table::Call,
+};
 use crate::{
     domain::{
         changes::{EventInput, Input},
@@ -15,12 +31,126 @@ use crate::{
         routing::Directory,
         time::{Span, Timestamp},
     },
+    ingest::{PolicyRequest, candidate},
+    policy::{Known, PolicyFile},
     store::{
         Store, StoreError,
         query::{StoredEvent, StoredSpan},
     },
     wire::{self, Decoded, Endpoint, GivenKeys, Message},
 };
+
+/// A policy file with its events' worth of names is far below this.
+const BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Lines that may wait for a reader who is slow; the replay waits with them.
+const LINES_WAITING: usize = 16;
+const SINCE_DEFAULT: Span = Span::from_secs(7 * 86_400);
+const SINCE_MAX: Span = Span::from_secs(366 * 86_400);
+
+pub(super) const CALLS: &[Call] = &[Call::post("/api/v1/policy/replay", || web::to(replay))];
+
+/// What is documented of this file.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(replay))]
+pub(super) struct Documented;
+
+/// What is to be replayed.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "described, and read member by member")]
+pub(super) struct ReplayInput {
+    /// The candidate, as YAML.
+    #[schema(example = "services: [{name: default, grouping: [{by: [class]}]}]")]
+    policy: String,
+    /// How far back, as a duration; 7 days if left out.
+    #[schema(example = "7d", required = false)]
+    since: String,
+    /// Only the events of this service, by name or id.
+    #[schema(required = false)]
+    service: Option<String>,
+}
+
+/// Run stored events through a candidate policy
+///
+/// Decides the events of the last days again, under the policy of today and under the candidate,
+/// both from the same cold start a day earlier, and answers what each comes to. Nothing is written.
+/// With `Accept: application/x-ndjson` the answer comes line by line:
+/// `{"progress":{"done","of"}}` while it runs, at last `{"result":{…}}`. One replay runs at a time.
+#[utoipa::path(
+    post, path = "/api/v1/policy/replay", tag = "policy", operation_id = "replay_policy",
+    request_body = ReplayInput,
+    responses(
+        (status = 200, description = "What both policies come to, by service", body = Object,
+            example = json!({"since": "2026-11-13T00:00:00.000Z", "until": "2026-11-20T00:00:00.000Z",
+                "warm_up": "1d", "skipped": 0,
+                "today": {"events": 9000, "alerts": 800, "incidents": 700, "notifications": 900,
+                    "noise_reduction_pct": 92.22},
+                "candidate": {"events": 9000, "alerts": 800, "incidents": 60, "notifications": 70,
+                    "noise_reduction_pct": 99.33}, "services": []})),
+        (status = 400, description = "Something in the policy is wrong; `errors` says all of it, \
+            each with its path and line"),
+        (status = 409, description = "Another replay is running"),
+    ),
+)]
+async fn replay(
+    _: Viewer,
+    request: HttpRequest,
+    payload: web::Payload,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let object = body::read_json(payload, BODY_BYTES, api.limits.body_timeout).await?;
+    let today = api.ingest.directory();
+    let mut members = Members::of(object);
+    let policy = members.required_text("policy");
+    let since = members.span("since", SINCE_DEFAULT, SINCE_MAX);
+    let service = members.service(&today);
+    members.finish()?;
+    let policy = policy.expect(REQUIRED);
+    let file = PolicyFile::parse(&policy, &Known::of(&today)).map_err(ApiError::InvalidPolicy)?;
+    let now = api.ingest.now();
+    let (keys, prune, dry_run) = (std::collections::BTreeMap::new(), false, false);
+    let candidate = candidate(PolicyRequest { file, keys, prune, dry_run }, &today, now)?;
+    let candidate = Arc::new(candidate);
+    let Ok(turn) = Arc::clone(&api.limits.replays).try_acquire_owned() else {
+        let what = "another replay is running; it takes a core, so one runs at a time";
+        return Err(ApiError::Conflict(what.to_owned()));
+    };
+    let plan = Plan { today, candidate, since: now.minus(since), now, service };
+    let wants_lines = request.headers().get(ACCEPT);
+    let wants_lines = wants_lines.is_some_and(|accept| accept == "application/x-ndjson");
+    let store = Arc::clone(&api.store);
+    if !wants_lines {
+        let result = run(&*store, plan, async |_| true).await?;
+        drop(turn);
+        return Ok(HttpResponse::Ok().json(result));
+    }
+    let (lines, waiting) = mpsc::channel::<Value>(LINES_WAITING);
+    actix_web::rt::spawn(async move {
+        let progress = lines.clone();
+        let report = async |reached: Reached| {
+            let Reached { done, of } = reached;
+            // Nobody reads any more: whoever asked has gone.
+            progress.send(json!({"progress": {"done": done, "of": of}})).await.is_ok()
+        };
+        let last = match run(&*store, plan, report).await {
+            Ok(Some(result)) => json!({"result": result}),
+            Ok(None) => return,
+            Err(error) => {
+                let error = crate::telemetry::chain(&error);
+                tracing::error!(%error, "a replay broke off");
+                json!({"error": "the gateway cannot read its events; its log says why"})
+            }
+        };
+        drop(turn);
+        lines.send(last).await.ok();
+    });
+    let body = stream::unfold(waiting, async |mut waiting| {
+        let line = waiting.recv().await?;
+        Some((Ok::<_, actix_web::Error>(Bytes::from(format!("{line}\n"))), waiting))
+    });
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-store")).content_type("application/x-ndjson");
+    Ok(response.streaming(Box::pin(body)))
+}
 
 /// Events read and decided in one go: a few megabytes, and some milliseconds between two reports.
 const CHUNK: usize = 1000;
@@ -52,7 +182,7 @@ pub(super) struct Reached {
 pub(super) async fn run(
     store: &dyn Store,
     plan: Plan,
-    mut report: impl FnMut(Reached) -> bool + Send,
+    mut report: impl AsyncFnMut(Reached) -> bool,
 ) -> Result<Option<Value>, StoreError> {
     let mut span = store.stored_span(plan.since.minus(WARM_UP)).await?;
     let first = span.first;
@@ -69,7 +199,7 @@ pub(super) async fn run(
         span = StoredSpan { first: last + 1, ..span };
         let reached = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
         let (done, of) = (reached(first, span.first), reached(first, span.end));
-        if !report(Reached { done, of }) {
+        if !report(Reached { done, of }).await {
             return Ok(None);
         }
     }

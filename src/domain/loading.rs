@@ -106,6 +106,8 @@ pub struct Loaded {
     /// More was due than [`LoadKeys::due`] allowed.
     pub more_due: bool,
     pub key_states: Vec<(SourceKey, KeyState)>,
+    /// When those among them are due that are: as stored, for a changed policy moves it.
+    pub due_keys: Vec<(SourceKey, Timestamp)>,
     pub inhibitors: Vec<(InhibitionKey, Inhibitor)>,
     pub targets: Vec<(InhibitionKey, Vec<AlertId>)>,
     pub contents: Vec<(AlertId, Arc<Content>)>,
@@ -150,6 +152,7 @@ impl Loaded {
             service_clocks: _,
             more_due,
             key_states,
+            due_keys,
             inhibitors,
             targets,
             contents,
@@ -163,6 +166,7 @@ impl Loaded {
         self.groups.extend(groups);
         self.more_due |= more_due;
         self.key_states.extend(key_states);
+        self.due_keys.extend(due_keys);
         self.inhibitors.extend(inhibitors);
         self.targets.extend(targets);
         self.contents.extend(contents);

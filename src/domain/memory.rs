@@ -87,10 +87,11 @@ impl Memory {
         }
         let mut incidents: HashSet<IncidentId> =
             keys.incidents.iter().chain(&keys.bare_incidents).copied().collect();
+        let mut due_keys: Vec<(SourceKey, Timestamp)> = Vec::new();
         let mut more_due = false;
         if let Some((now, most)) = keys.due {
             let due = self.dues.iter().take_while(|(at, _)| *at <= now);
-            for (taken, (_, timed)) in due.enumerate() {
+            for (taken, (at, timed)) in due.enumerate() {
                 if taken >= most as usize {
                     more_due = true;
                     break;
@@ -98,6 +99,7 @@ impl Memory {
                 match timed {
                     Timed::Key(key) => {
                         key_states.insert(key);
+                        due_keys.push((key.clone(), *at));
                         alerts.extend(self.newest.get(key));
                     }
                     Timed::Alert(id) => {
@@ -138,6 +140,7 @@ impl Memory {
             service_clocks: self.clocks.iter().map(|(id, now)| (*id, *now)).collect(),
             more_due,
             key_states: key_states.into_iter().filter_map(state).collect(),
+            due_keys,
             inhibitors: keys.inhibitors.iter().filter_map(inhibitor).collect(),
             targets,
             contents: keys.contents.iter().filter_map(content).collect(),

@@ -213,17 +213,26 @@ impl Holding {
         told
     }
 
-    /// The rules that speak for this receiver now.
+    /// The rules that speak for this receiver now: for a first notification one of the alerts that
+    /// they match has to be loud; once told, always told, as long as any alert is loud.
     fn speaking<'v>(&self, view: &View<'v>) -> Vec<(HeldRule, &'v NotifyRule)> {
         let mute_too = self.pending.flapping;
+        let told = self.state == HoldingState::Told && view.loud.is_some();
         self.rules
             .iter()
-            .filter(|held| held.loud > 0 || mute_too)
+            .filter(|held| held.loud > 0 || told || mute_too)
             .filter_map(|held| {
                 let rule = view.rules.iter().find(|rule| rule.id == held.rule)?;
                 rule.receivers.contains(&self.receiver).then_some((*held, rule))
             })
             .collect()
+    }
+
+    /// Whether a rule that brought this receiver in names it still: otherwise it is owed the resolve
+    /// and nothing else.
+    fn is_named(&self, view: &View<'_>) -> bool {
+        let known = |rule: &NotifyRule| self.rules.iter().any(|held| held.rule == rule.id);
+        view.rules.iter().any(|rule| known(rule) && rule.receivers.contains(&self.receiver))
     }
 
     fn judge_untold(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
@@ -334,7 +343,7 @@ impl Holding {
         let snoozed = view.snoozed_until.is_some_and(|until| until > now);
         let reopened = self.pending.reopened;
         self.pending = Pending { reopened, ..Pending::default() };
-        if !self.acknowledged {
+        if !self.acknowledged && self.is_named(view) {
             self.acknowledged = true;
             "acknowledged".clone_into(&mut self.why);
             told.push(Reason::Acknowledged);

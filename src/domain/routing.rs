@@ -9,7 +9,6 @@ mod apply;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    configuration::Configuration,
     id::{IntegrationId, ReceiverId, RouteId, ServiceId, TokenId},
     key::KeyHash,
     matcher::Match,
@@ -170,48 +169,5 @@ impl Directory {
 
     pub fn receivers(&self) -> impl Iterator<Item = &Arc<Receiver>> {
         self.receivers.values()
-    }
-
-    /// The configuration as a change leaves it: what a candidate policy would make of this one.
-    #[must_use]
-    pub fn changed(&self, change: &Configuration) -> Self {
-        let mut new = Self { version: self.version + 1, ..self.clone() };
-        match change {
-            Configuration::CreateService(service) | Configuration::UpdateService(service) => {
-                new.services.insert(service.id, Arc::new(service.clone()));
-            }
-            Configuration::DeleteService(id) => {
-                new.services.remove(id);
-            }
-            Configuration::CreateIntegration { integration, .. }
-            | Configuration::UpdateIntegration(integration) => {
-                new.integrations.insert(integration.id, Arc::new(integration.clone()));
-            }
-            Configuration::DeleteIntegration(id) => {
-                new.integrations.remove(id);
-            }
-            Configuration::CreateSilence(silence) | Configuration::UpdateSilence(silence) => {
-                let others = self.silences.iter().filter(|other| other.id != silence.id).cloned();
-                let one = std::iter::once(Arc::new(silence.clone()));
-                new.silences = Silences::new(others.chain(one).collect());
-            }
-            Configuration::CreateRoute { route, position }
-            | Configuration::UpdateRoute { route, position } => {
-                new.routes.retain(|other| other.id != route.id);
-                new.routes.insert((*position).min(new.routes.len()), route.clone());
-            }
-            Configuration::DeleteRoute(id) => new.routes.retain(|route| route.id != *id),
-            Configuration::CreateReceiver(receiver) | Configuration::UpdateReceiver(receiver) => {
-                new.receivers.insert(receiver.id, Arc::new(receiver.clone()));
-            }
-            Configuration::DeleteReceiver(id) => {
-                new.receivers.remove(id);
-            }
-            // Who may ask and by which key decides nothing about events that are stored already.
-            Configuration::RotateKey { .. }
-            | Configuration::CreateToken { .. }
-            | Configuration::RevokeToken(_) => {}
-        }
-        new
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     alert::Alert,
-    changes::{Changes, HourlyCount, TimelineEntry, TimelineKind},
+    changes::{Changes, EventInput, HourlyCount, NewContent, TimelineEntry, TimelineKind},
     event::Content,
     id::{AlertId, Ids, IncidentId, IntegrationId, RuleId, ServiceId},
     incident::Incident,
@@ -66,8 +66,12 @@ pub(super) struct Working<'l> {
     inhibitors: HashMap<InhibitionKey, Inhibitor>,
     touched_inhibitors: BTreeSet<InhibitionKey>,
     targets: HashMap<InhibitionKey, BTreeSet<AlertId>>,
+    /// What alerts say since an input of this batch.
+    said: HashMap<AlertId, Arc<EventInput>>,
     templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
     touched_templates: BTreeSet<(ServiceId, RuleId)>,
+    /// The latest time at which something took effect by itself.
+    settled: Timestamp,
     pub(super) changes: Changes,
 }
 
@@ -93,12 +97,14 @@ impl<'l> Working<'l> {
             inhibitors: loaded.inhibitors.iter().cloned().collect(),
             touched_inhibitors: BTreeSet::new(),
             targets: HashMap::new(),
+            said: HashMap::new(),
             templates: loaded
                 .templates
                 .iter()
                 .map(|(rule, templates)| (*rule, Arc::clone(templates)))
                 .collect(),
             touched_templates: BTreeSet::new(),
+            settled: Timestamp::from_millis(i64::MIN),
             changes: Changes::default(),
         };
         for alert in &loaded.alerts {
@@ -115,8 +121,8 @@ impl<'l> Working<'l> {
         for (key, ids) in &loaded.targets {
             working.targets.entry(*key).or_default().extend(ids);
         }
-        for (key, state) in &loaded.key_states {
-            working.watch_key(key, state);
+        for (key, at) in &loaded.due_keys {
+            working.due.push(Reverse((*at, Due::Key(key.clone()))));
         }
         working
     }
@@ -157,13 +163,16 @@ impl<'l> Working<'l> {
         self.due.extend(due.map(|at| Reverse((at, Due::Key(key.clone())))));
     }
 
-    /// Takes out the earliest bound that is reached by `now`.
+    /// Takes out the earliest bound that is reached by `now`. Time does not go back: what a changed
+    /// policy says was due before the change is due when that is noticed.
     pub(super) fn next_due(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
         let Reverse((at, _)) = self.due.peek()?;
         if *at > now {
             return None;
         }
-        self.due.pop().map(|Reverse(earliest)| earliest)
+        let Reverse((at, due)) = self.due.pop()?;
+        self.settled = self.settled.max(at);
+        Some((self.settled, due))
     }
 
     /// The time at which an input of a service is judged: never before an earlier one's.
@@ -285,8 +294,17 @@ impl<'l> Working<'l> {
         self.changes.sides.push((alert.id, alert.service_id, now.to_vec()));
     }
 
+    /// An alert says something else from now on.
+    pub(super) fn say(&mut self, row: NewContent) {
+        self.said.insert(row.alert_id, Arc::clone(&row.input));
+        self.changes.contents.push(row);
+    }
+
     /// What an alert says, if it is known here.
     pub(super) fn content(&mut self, id: AlertId) -> Option<Arc<Content>> {
+        if let Some(input) = self.said.get(&id) {
+            return input.content().cloned().map(Arc::new);
+        }
         let found = self.loaded.contents.iter().find(|(known, _)| *known == id);
         if found.is_none() && !self.loaded.asked.contents.contains(&id) {
             self.missing.contents.push(id);

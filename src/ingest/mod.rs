@@ -33,7 +33,7 @@ use crate::{
 
 pub use configure::{
     Applied, ConfigAnswer, ConfigRequest, ConfigureError, PolicyRequest, RequestedBy, SilenceDraft,
-    unknown_receivers,
+    candidate, unknown_receivers,
 };
 pub use explain::Explained;
 
@@ -148,12 +148,18 @@ impl Ingest {
     ) -> Result<Explained, Unavailable> {
         let prepared = pipeline::prepare(&event, &integration, &self.directory.load());
         let bytes = body.text.len() + 1024;
-        let held = Held::take(&self.budget, bytes).ok_or(Unavailable::QueueFull)?;
+        let Some(held) = Held::take(&self.budget, bytes) else {
+            self.metrics.queue_refused();
+            return Err(Unavailable::QueueFull);
+        };
         let received_at = self.clock.now();
         let input = EventInput { integration, received_at, event, body, prepared };
         let (answer, answered) = oneshot::channel();
         let command = Command::Explain(Arc::new(input), answer, held);
-        self.queue.try_send(command).map_err(|error| unavailable(&error))?;
+        self.queue.try_send(command).map_err(|error| {
+            self.metrics.queue_refused();
+            unavailable(&error)
+        })?;
         answered.await.unwrap_or(Err(Unavailable::Draining))
     }
 

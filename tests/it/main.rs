@@ -16,6 +16,7 @@ mod http;
 mod lifecycle;
 mod listeners;
 mod lists;
+mod noise;
 mod operations;
 mod policy;
 mod secrets;

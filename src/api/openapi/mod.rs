@@ -21,7 +21,7 @@ use utoipa::{
 
 use super::{
     Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
-    operations, page, policy as policy_file, receivers, routes, services, silences, stats,
+    operations, page, policy as policy_file, receivers, replay, routes, services, silences, stats,
     table::Call, tokens,
 };
 
@@ -80,7 +80,7 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts: [fn() -> openapi::OpenApi; 17] = [
+    let parts: [fn() -> openapi::OpenApi; 18] = [
         alerts::Documented::openapi,
         incidents::Documented::openapi,
         events::Documented::openapi,
@@ -94,6 +94,7 @@ pub fn document() -> openapi::OpenApi {
         receivers::Documented::openapi,
         inhibition_rules::Documented::openapi,
         policy_file::Documented::openapi,
+        replay::Documented::openapi,
         tokens::Documented::openapi,
         audit::Documented::openapi,
         operations::Documented::openapi,

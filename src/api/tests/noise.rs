@@ -229,6 +229,7 @@ async fn flapping_and_storms_are_shown_and_counted() {
     gateway.resolve("k").await;
     assert_eq!(gateway.metric("dutygate_flapping_alerts").await.as_deref(), Some("0"));
     assert_eq!(gateway.incident(1).await["flapping"], false);
+    assert_eq!(gateway.alert("k").await["flapping"], false);
 }
 
 #[actix_web::test]

@@ -272,7 +272,7 @@ impl Batch<'_> {
         let event_id = at.event_id;
         let input_ref = Arc::clone(input);
         let row = NewContent { id, alert_id, event_id, text, input: input_ref };
-        self.working.changes.contents.push(row);
+        self.working.say(row);
         let Fingerprints { all, text: text_hash } = input.prepared.fingerprints;
         ContentRef { id, hash: all, text, text_hash }
     }

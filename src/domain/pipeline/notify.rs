@@ -86,6 +86,10 @@ impl Batch<'_> {
         let reminds = before.is_some() && !policy_changed;
         let had = before.filter(|alert| alert.is_loud());
         let becomes_loud = after.is_loud() && had.is_none();
+        let is_worse =
+            after.is_loud() && before.is_some_and(|before| after.severity > before.severity);
+        let returns = before.is_none() && after.standing.announced;
+        let is_reason = !policy_changed && (is_worse || (becomes_loud && !returns));
         let rules = self.policy(after.service_id).map_or(&[][..], |policy| &policy.notify);
         let spoken: Vec<_> = rules
             .iter()
@@ -110,11 +114,9 @@ impl Batch<'_> {
                     holdings[at].louder(rule.id, now);
                 }
             }
-            let concerned = |holding: &Holding| {
-                spoken.iter().any(|rule| rule.receivers.contains(&holding.receiver))
-            };
-            for holding in holdings.iter_mut().filter(|holding| concerned(holding)) {
-                holding.dormant &= policy_changed;
+            // It is the incident that a rule is for: who was told of it hears of all that joins.
+            for holding in holdings {
+                holding.dormant &= !is_reason;
                 if !becomes_loud || holding.state != HoldingState::Told {
                     continue;
                 }

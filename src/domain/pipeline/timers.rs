@@ -42,6 +42,7 @@ impl Batch<'_> {
         let resolve = alert.auto_resolve_due(&timers).filter(|at| *at <= now);
         let judged = alert.dues.judge.filter(|at| *at <= now);
         let first = [acknowledgement, resolve, judged].into_iter().flatten().min();
+        // A changed policy may say that it was due before it was made: never before `now`.
         match first {
             Some(at) if resolve == Some(at) => {
                 let reason = timers.auto_resolve.map_or_else(String::new, |auto| {
@@ -51,18 +52,18 @@ impl Batch<'_> {
                     };
                     format!("automatically, {} after {from}", auto.after)
                 });
-                self.act_on_alert(id, Action::Resolve, at, TIMER, &reason, false);
+                self.act_on_alert(id, Action::Resolve, now, TIMER, &reason, false);
                 true
             }
             Some(at) if acknowledgement == Some(at) => {
-                self.unacknowledge_alert(id, at, TIMER, "the acknowledgement timed out");
+                self.unacknowledge_alert(id, now, TIMER, "the acknowledgement timed out");
                 true
             }
-            Some(at) => {
-                self.judge_alert(id, at, TIMER);
+            Some(_) => {
+                self.judge_alert(id, now, TIMER);
                 // What has nothing to wait for any more must not come up again at once.
                 self.working.change_alert(id, |alert| {
-                    alert.dues.judge = alert.dues.judge.filter(|next| *next > at);
+                    alert.dues.judge = alert.dues.judge.filter(|next| *next > now);
                 });
                 true
             }

@@ -50,7 +50,7 @@ pub(super) fn weight(class: Class) -> u32 {
 }
 
 /// What a text or template counts as a whole; a part that may be missing does not count.
-pub(super) fn weight_of(units: &[Unit]) -> u32 {
+fn weight_of(units: &[Unit]) -> u32 {
     units.iter().filter(|unit| !unit.is_optional).map(|unit| weight(unit.class)).sum()
 }
 
@@ -79,6 +79,40 @@ pub(super) fn words_of(units: &[Unit]) -> impl Iterator<Item = u64> {
     })
 }
 
+/// The least that it costs if `shared` words of `a` are in `b` too, quicker to know than the cost:
+/// each plain word that is not shared stands for something else.
+pub(super) fn least_cost(a: &Summary, b: &Summary, shared: usize) -> u32 {
+    let one_side = |of: &Summary, other: &Summary| {
+        let unshared = u32::try_from(of.plain_words.saturating_sub(shared)).unwrap_or(u32::MAX);
+        unshared.saturating_mul(if other.has_wildcard { 3 } else { 10 })
+    };
+    one_side(a, b).max(one_side(b, a))
+}
+
+/// What is known of a text or template before it is aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) weight: u32,
+    /// How many different plain words it must have.
+    plain_words: usize,
+    has_wildcard: bool,
+}
+
+impl Summary {
+    pub(super) fn of(units: &[Unit]) -> Self {
+        let is_plain = |unit: &&Unit| unit.class == Class::Word && !unit.is_optional;
+        let is_first = |at: usize, unit: &Unit| {
+            !units[..at].iter().filter(is_plain).any(|before| before.hash == unit.hash)
+        };
+        let plain = units.iter().enumerate().filter(|(_, unit)| is_plain(unit));
+        Self {
+            weight: weight_of(units),
+            plain_words: plain.filter(|(at, unit)| is_first(*at, unit)).count(),
+            has_wildcard: units.iter().any(|unit| unit.class == Class::Wildcard),
+        }
+    }
+}
+
 fn share_a_word(a: &[Unit], b: &[Unit]) -> bool {
     words_of(a).any(|word| b.iter().any(|unit| unit.is_word() && unit.hash == word))
 }
@@ -98,9 +132,8 @@ fn replace_cost(a: &Unit, b: &Unit) -> u32 {
         (Wildcard, Soft | Variable | Wildcard) | (Soft | Variable, Wildcard) => 1,
         (Wildcard, _) | (_, Wildcard) | (Variable, Soft | Variable) | (Soft, Variable) => 3,
         (Soft, Soft) => 4,
-        (Variable, Word) | (Word, Variable) => 8,
         (Soft, Word) | (Word, Soft) => 10,
-        (Letter, _) | (_, Letter) => 20,
+        (Letter | Variable, _) | (_, Letter | Variable) => 20,
         (Word, Word) => 40,
     }
 }
@@ -112,9 +145,9 @@ fn gap_cost(unit: &Unit) -> u32 {
     }
     match unit.class {
         Class::Word => 45,
-        Class::Soft => 12,
+        Class::Soft => 8,
         Class::Letter => 10,
-        Class::Variable | Class::Wildcard => 3,
+        Class::Variable | Class::Wildcard => 12,
         Class::Field => IMPOSSIBLE,
     }
 }
@@ -213,11 +246,22 @@ pub(super) fn steps(a: &[Unit], b: &[Unit]) -> Vec<Step> {
     steps
 }
 
-/// How many units at the beginning and at the end are equal; they do not overlap.
+/// How many units at the beginning and at the end are equal; they do not overlap, and they end in
+/// words: which of two neighbours a variable stands for is left to the alignment.
 fn common_ends(a: &[Unit], b: &[Unit]) -> (usize, usize) {
-    let prefix = a.iter().zip(b).take_while(|(a, b)| a.equals(b)).count();
+    let equal = |(a, b): &(&Unit, &Unit)| a.equals(b);
+    let mut prefix = a.iter().zip(b).take_while(equal).count();
+    if prefix == a.len().max(b.len()) {
+        return (prefix, 0);
+    }
+    while prefix > 0 && !a[prefix - 1].is_word() {
+        prefix -= 1;
+    }
     let (a, b) = (&a[prefix..], &b[prefix..]);
-    let suffix = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.equals(b)).count();
+    let mut suffix = a.iter().rev().zip(b.iter().rev()).take_while(equal).count();
+    while suffix > 0 && !a[a.len() - suffix].is_word() {
+        suffix -= 1;
+    }
     (prefix, suffix)
 }
 

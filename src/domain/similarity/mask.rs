@@ -250,7 +250,10 @@ impl Lexer {
         let is_call = text[end..].starts_with("()");
         let is_soft = !is_first
             && !is_call
-            && (counts.dots > 0 || is_quoted || words::is_literal(chunk) || self.is_named(chunk));
+            && (counts.dots > 0
+                || is_quoted
+                || words::is_literal(chunk)
+                || self.is_named(chunk, text[end..].bytes().all(is_separator)));
         self.push_word(if is_soft { Class::Soft } else { Class::Word }, chunk);
     }
 
@@ -267,15 +270,21 @@ impl Lexer {
         }
     }
 
-    /// Whether the word before says that a name follows: `invalid user admin`, `on web-primary`.
-    fn is_named(&self, word: &str) -> bool {
-        if !self.is_next_to_last() || !word.bytes().any(|byte| byte.is_ascii_lowercase()) {
+    /// Whether the word before says that this is a name: `user admin`, `on web-primary`, and
+    /// `on checkout` at the end of a text.
+    fn is_named(&self, word: &str, is_last: bool) -> bool {
+        let is_joined = word.contains(['-', '_']);
+        let is_name = word.len() == 1
+            || word.contains('-')
+            || word.bytes().any(|byte| byte.is_ascii_lowercase());
+        if !is_name || !self.is_next_to_last() {
             return false;
         }
         self.last().filter(|last| last.class == Class::Word).is_some_and(|last| {
             let before = self.masked.text(last);
-            words::names_what_follows(before)
-                || (word.contains(['-', '_']) && words::is_preposition(before))
+            (words::is_kind(before) && (is_joined || !words::is_state(word)))
+                || (is_joined && words::is_preposition(before))
+                || (is_last && words::is_place(before))
         })
     }
 }
@@ -344,9 +353,9 @@ fn end_of_chunk(text: &str, mut at: usize) -> usize {
     while at < bytes.len() {
         if bytes[at] < 128 {
             slashes += usize::from(bytes[at] == b'/');
-            // The query of an address belongs to it.
-            let is_in_query = slashes > 1 && bytes[at] == b'=';
-            if (is_separator(bytes[at]) && !is_in_query) || is_end_mark(bytes, at) {
+            // The query of an address belongs to it, and so do placeholders.
+            let is_in_path = slashes > 1 && matches!(bytes[at], b'=' | b'{' | b'}');
+            if (is_separator(bytes[at]) && !is_in_path) || is_end_mark(bytes, at) {
                 break;
             }
             at += 1;

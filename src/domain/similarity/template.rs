@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    align::{self, Step, Unit},
+    align::{self, Step, Summary, Unit},
     mask::{self, Class, Masked, TOKENS_MAX, WILDCARD},
 };
 
@@ -18,7 +18,7 @@ pub struct Template {
     pub(super) used: i64,
     slots: Vec<Slot>,
     units: Vec<Unit>,
-    weight: u32,
+    summary: Summary,
 }
 
 /// One place of a template.
@@ -96,16 +96,16 @@ impl Template {
 
     fn of_slots(id: i64, used: i64, count: u64, slots: Vec<Slot>) -> Self {
         let units: Vec<Unit> = slots.iter().map(Slot::unit).collect();
-        let weight = align::weight_of(&units);
-        Self { id, count, used, slots, units, weight }
+        let summary = Summary::of(&units);
+        Self { id, count, used, slots, units, summary }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
         &self.units
     }
 
-    pub(super) fn weight(&self) -> u32 {
-        self.weight
+    pub(super) fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     /// Takes in a text that was found to be one of its own: where they differ, texts may differ.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     Matched, TEMPLATES_MAX,
-    align::{self, SCORE_MAX, Unit},
+    align::{self, SCORE_MAX, Summary, Unit},
     mask::Masked,
     template::Template,
 };
@@ -193,15 +193,17 @@ impl Templates {
         if let Some(place) = equal.max_by_key(|&place| self.places[place].id) {
             return Some(Best { place, score: SCORE_MAX });
         }
-        let weight = align::weight_of(units);
+        let summary = Summary::of(units);
         let mut best: Option<Best> = None;
-        for place in self.candidates(units) {
+        for (place, shared) in self.candidates(units) {
             let template = &self.places[place];
-            let weight = weight.max(template.weight());
+            let weight = summary.weight.max(template.summary().weight);
             let least = best.map_or(threshold.max(1), |best| best.score);
-            let Some(cost) =
-                align::cost_within(template.units(), units, align::most_cost(least, weight))
-            else {
+            let most_cost = align::most_cost(least, weight);
+            if align::least_cost(template.summary(), &summary, shared) > most_cost {
+                continue;
+            }
+            let Some(cost) = align::cost_within(template.units(), units, most_cost) else {
                 continue;
             };
             let score = align::score(cost, weight);
@@ -214,9 +216,10 @@ impl Templates {
         best
     }
 
-    /// The places of the templates that share a word with a text, those that share most first.
-    fn candidates(&self, units: &[Unit]) -> Vec<usize> {
-        let mut shared = vec![0_u16; self.places.len()];
+    /// The places of the templates that share words with a text, and how many words: those that
+    /// share most come first.
+    fn candidates(&self, units: &[Unit]) -> Vec<(usize, usize)> {
+        let mut shared = vec![0_usize; self.places.len()];
         let mut found = Vec::new();
         for word in align::words_of(units) {
             for &place in self.having.get(&word).into_iter().flatten() {
@@ -226,7 +229,8 @@ impl Templates {
                 shared[place] += 1;
             }
         }
-        found.sort_unstable_by_key(|&place| (std::cmp::Reverse(shared[place]), place));
+        let mut found: Vec<_> = found.into_iter().map(|place| (place, shared[place])).collect();
+        found.sort_unstable_by_key(|&(place, shared)| (std::cmp::Reverse(shared), place));
         found
     }
 }

@@ -51,6 +51,18 @@ fn alerts_of_one_problem_group_and_those_of_another_do_not() {
             "Replication lag of 400 ms on db-replica-eu",
         ],
         &["Certificate of shop.example.com expires in 3 days"],
+        &["Service checkout is down", "Service payments is down"],
+        &["Job nightly-backup failed", "Job report failed"],
+        &["Job report succeeded"],
+        &["Queue orders has 1200 messages waiting", "Queue invoices has 88 messages waiting"],
+        &["High CPU on db-primary (97%)", "High CPU on web01 (91.5%)"],
+        &["High memory on web01 (91.5%)"],
+        &["HTTP 500 rate above 5% on checkout", "HTTP 503 rate above 7.25% on payments"],
+        &[
+            "Disk space is low on volume C: at host WIN-ABCDEF",
+            "Disk space is low on volume D: at host WIN-XYZ12",
+        ],
+        &["Latency > 500ms for /api/v1/users", "Latency > 1.5s for /api/v2/orders/{id}"],
         &[
             "Host web01 is unreachable since 2024-05-03T10:11:12Z",
             "Host mail is unreachable since Fri May 03 10:11:12 UTC 2024",
@@ -300,6 +312,24 @@ proptest! {
             }
             prop_assert_eq!(templates.find(&text, threshold).map(|m| m.template), Some(learned.template));
         }
+    }
+
+    #[test]
+    fn the_best_of_all_templates_is_found(
+        texts in vec(text(), 1..40), last in text(), threshold in threshold(),
+    ) {
+        let mut templates = Templates::default();
+        for text in texts {
+            templates.learn(&Masked::of(&text), threshold);
+        }
+        let last = Masked::of(&last);
+
+        let found = templates.find(&last, threshold).map(|found| (found.score, found.template));
+
+        let scores = templates.iter().map(|template| {
+            (align::score_of(template.units(), &last.units()), template.id)
+        });
+        prop_assert_eq!(found, scores.filter(|(score, _)| *score >= threshold.max(1)).max());
     }
 
     #[test]

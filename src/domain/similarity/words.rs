@@ -110,17 +110,113 @@ pub(super) fn is_literal(word: &str) -> bool {
     )
 }
 
-/// Whether a name of something that varies comes next.
-pub(super) fn names_what_follows(word: &str) -> bool {
+/// A kind of thing of which there are many: its name comes next, as in `user admin`.
+pub(super) fn is_kind(word: &str) -> bool {
+    let mut lower = [0_u8; 12];
+    let Some(lower) = lower.get_mut(..word.len()) else { return false };
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
     matches!(
-        word,
-        "user" | "username" | "host" | "hostname" | "machine" | "node" | "pod" | "User" | "Host"
+        &*lower,
+        b"account"
+            | b"bucket"
+            | b"cluster"
+            | b"container"
+            | b"database"
+            | b"datacenter"
+            | b"deployment"
+            | b"device"
+            | b"disk"
+            | b"domain"
+            | b"drive"
+            | b"group"
+            | b"host"
+            | b"hostname"
+            | b"instance"
+            | b"interface"
+            | b"job"
+            | b"machine"
+            | b"namespace"
+            | b"node"
+            | b"partition"
+            | b"pod"
+            | b"queue"
+            | b"region"
+            | b"replica"
+            | b"server"
+            | b"service"
+            | b"site"
+            | b"table"
+            | b"tenant"
+            | b"topic"
+            | b"user"
+            | b"username"
+            | b"volume"
+            | b"zone"
     )
+}
+
+/// Says what became of a thing, after its kind, rather than which one it is: `job failed`.
+pub(super) fn is_state(word: &str) -> bool {
+    ["ed", "ing", "able", "ible", "ful", "less"].iter().any(|ending| word.ends_with(ending))
+        || matches!(
+            word,
+            "is" | "was"
+                | "are"
+                | "has"
+                | "had"
+                | "not"
+                | "does"
+                | "did"
+                | "can"
+                | "cannot"
+                | "will"
+                | "on"
+                | "at"
+                | "for"
+                | "from"
+                | "in"
+                | "of"
+                | "by"
+                | "to"
+                | "with"
+                | "and"
+                | "or"
+                | "went"
+                | "down"
+                | "up"
+                | "full"
+                | "empty"
+                | "ready"
+                | "healthy"
+                | "lost"
+                | "error"
+                | "errors"
+                | "failure"
+                | "usage"
+                | "space"
+                | "limit"
+                | "load"
+                | "status"
+                | "state"
+                | "health"
+                | "unknown"
+                | "too"
+                | "out"
+                | "start"
+                | "stop"
+                | "restart"
+        )
 }
 
 /// What follows, if it is written like a name, is where or to whom it happened.
 pub(super) fn is_preposition(word: &str) -> bool {
     matches!(word, "on" | "at" | "for" | "from" | "in" | "of" | "by" | "to")
+}
+
+/// Where it happened, if it is what a text ends with: `error rate above 5% on checkout`.
+pub(super) fn is_place(word: &str) -> bool {
+    matches!(word, "on" | "for" | "at")
 }
 
 /// Whether a script puts no spaces between words: Chinese, Japanese, Thai.

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::world::World;
 use crate::domain::{
     changes::{Input, Outcome},
+    configuration::Configuration,
     id::{IntegrationId, RouteId, RuleId, ServiceId, SilenceId},
+    key::KeyHash,
     matcher::Match,
     routing::{Directory, Route},
     schedule::Schedule,
@@ -20,10 +22,10 @@ use crate::domain::{
 /// What happened to a gateway, so that another store can be put through the same.
 #[derive(Clone, Debug)]
 pub(crate) enum Happened {
-    /// A batch, decided under this directory.
-    Batch(Vec<Input>, Directory),
-    /// What is open in this service (`None`: in all) has to be matched anew.
-    Configured(Option<ServiceId>, Timestamp),
+    Batch(Vec<Input>),
+    /// The configuration was changed.
+    Configured(Configuration, Timestamp),
+    Down(Gap),
 }
 
 /// What a silence of a test says.
@@ -79,18 +81,33 @@ impl Gateway {
         self.version += 1;
         let integrations = self.integrations.iter().map(|i| Integration::clone(i)).collect();
         let services = self.services.clone();
+        // One that was ended by hand is not known any more.
+        let silences = self.silences.iter().filter(|silence| silence.expired_at.is_none());
+        let silences = silences.cloned().collect();
         let mut directory =
             Directory::new(self.version, services, integrations, Vec::new(), Vec::new())
-                .with_silences(self.silences.clone())
+                .with_silences(silences)
                 .with_routes(self.routes.clone());
         directory.gap = self.gap;
         self.world.directory = directory;
     }
 
-    fn configured(&mut self, service: Option<ServiceId>, now: Timestamp) {
+    /// What was due before a change takes effect before it.
+    fn settle(&mut self, now: Timestamp) {
+        self.batch(&[Input::Tick(now)]);
+    }
+
+    /// The configuration was changed, and what is open in this service (`None`: in all) has to be
+    /// matched anew.
+    fn configured(&mut self, change: Configuration, service: Option<ServiceId>, now: Timestamp) {
         self.publish();
         self.world.state.configured(service, now);
-        self.log.push(Happened::Configured(service, now));
+        self.log.push(Happened::Configured(change, now));
+    }
+
+    fn added(&mut self, change: Configuration) {
+        self.publish();
+        self.log.push(Happened::Configured(change, Timestamp::default()));
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<ServiceId> {
@@ -120,7 +137,8 @@ impl Gateway {
             version: 1,
             created_at: Timestamp::default(),
         });
-        self.publish();
+        let made = self.services.last().cloned().unwrap();
+        self.added(Configuration::CreateService(made));
     }
 
     pub(crate) fn add_integration(&mut self, name: &str, service_id: ServiceId) {
@@ -136,7 +154,9 @@ impl Gateway {
             version: 1,
             created_at: Timestamp::default(),
         }));
-        self.publish();
+        let integration = Integration::clone(self.integrations.last().unwrap());
+        let key = KeyHash::of(name);
+        self.added(Configuration::CreateIntegration { integration, key });
     }
 
     /// Events of `default` that match go to this service.
@@ -151,7 +171,8 @@ impl Gateway {
             version: 1,
             created_at: Timestamp::default(),
         });
-        self.publish();
+        let (route, position) = (self.routes.last().cloned().unwrap(), self.routes.len() - 1);
+        self.added(Configuration::CreateRoute { route, position });
     }
 
     /// Replaces the policy of a service; its rules keep their ids where they are the same.
@@ -174,6 +195,7 @@ impl Gateway {
         if let Some((path, what)) = errors.first() {
             return Err(format!("{path} {what}"));
         }
+        self.settle(now);
         let Some(known) = self.services.iter_mut().find(|known| known.id == service) else {
             return Err("there is no such service".to_owned());
         };
@@ -181,12 +203,14 @@ impl Gateway {
         known.policy = parsed;
         known.version += 1;
         self.objects = objects.get();
-        self.configured(Some(service), now);
+        let change = Configuration::UpdateService(known.clone());
+        self.configured(change, Some(service), now);
         Ok(())
     }
 
     /// Makes a silence, or changes the one of that name.
     pub(crate) fn put_silence(&mut self, text: SilenceText<'_>, now: Timestamp) {
+        self.settle(now);
         let service_id = text.service.and_then(|name| self.service(name));
         let before = self.silences.iter().position(|known| known.comment == text.name);
         let id = match before {
@@ -204,34 +228,33 @@ impl Gateway {
             created_at: now,
             expired_at: None,
             managed: false,
-            version: 1,
+            version: before.map_or(1, |at| self.silences[at].version + 1),
         };
         let was_of = before.map(|at| self.silences[at].service_id);
-        match before {
-            Some(at) => self.silences[at] = silence,
-            None => self.silences.push(silence),
-        }
+        let change = match before {
+            Some(at) => {
+                self.silences[at] = silence.clone();
+                Configuration::UpdateSilence(silence)
+            }
+            None => {
+                self.silences.push(silence.clone());
+                Configuration::CreateSilence(silence)
+            }
+        };
         // One that moves from a service to another concerns both.
         let concerned = if was_of.is_some_and(|was| was != service_id) { None } else { service_id };
-        self.configured(concerned, now);
+        self.configured(change, concerned, now);
     }
 
     pub(crate) fn end_silence(&mut self, name: &str, now: Timestamp) -> bool {
+        self.settle(now);
         let Some(silence) = self.silences.iter_mut().find(|known| known.comment == name) else {
             return false;
         };
         silence.expired_at = Some(now);
-        let service = silence.service_id;
-        self.configured(service, now);
-        true
-    }
-
-    pub(crate) fn delete_silence(&mut self, name: &str, now: Timestamp) -> bool {
-        let Some(at) = self.silences.iter().position(|known| known.comment == name) else {
-            return false;
-        };
-        let service = self.silences.remove(at).service_id;
-        self.configured(service, now);
+        silence.version += 1;
+        let (service, change) = (silence.service_id, silence.clone());
+        self.configured(Configuration::UpdateSilence(change), service, now);
         true
     }
 
@@ -241,12 +264,14 @@ impl Gateway {
 
     /// The gateway comes back after it was down.
     pub(crate) fn was_down(&mut self, from: Timestamp, to: Timestamp) {
-        self.gap = Some(Gap { from, to });
+        let gap = Gap { from, to };
+        self.gap = Some(gap);
         self.publish();
+        self.log.push(Happened::Down(gap));
     }
 
     pub(crate) fn batch(&mut self, inputs: &[Input]) -> Vec<Outcome> {
-        self.log.push(Happened::Batch(inputs.to_vec(), self.world.directory.clone()));
+        self.log.push(Happened::Batch(inputs.to_vec()));
         self.world.batch(inputs)
     }
 }

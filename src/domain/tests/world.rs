@@ -248,6 +248,7 @@ impl State {
         for key in keys.key_states.iter().chain(&came_back) {
             key_states.extend(self.key_states.get(key).map(|(s, _)| (key.clone(), s.clone())));
         }
+        let mut due_keys = Vec::new();
         if let Some((now, _)) = keys.due {
             let due = |a: &&Alert| a.is_open() && a.dues.earliest().is_some_and(|at| at <= now);
             for alert in self.alerts.values().filter(due) {
@@ -255,7 +256,8 @@ impl State {
                 take(alert);
             }
             for (key, (state, due)) in &self.key_states {
-                if due.is_some_and(|at| at <= now) {
+                if let Some(at) = due.filter(|at| *at <= now) {
+                    due_keys.push((key.clone(), at));
                     key_states.insert(key.clone(), state.clone());
                     newest(key.0, &key.1).iter().for_each(&mut take);
                 }
@@ -306,6 +308,7 @@ impl State {
             service_clocks: self.clocks.iter().map(|(id, now)| (*id, *now)).collect(),
             more_due: false,
             key_states: key_states.into_iter().collect(),
+            due_keys,
             inhibitors: keys.inhibitors.iter().filter_map(found).collect(),
             targets,
             contents: keys.contents.iter().filter_map(said).collect(),

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ConfigAnswer, ConfigureError, Planner, SilenceDraft, unknown_receivers};
+use super::{ConfigAnswer, ConfigureError, Planner, RequestedBy, SilenceDraft, unknown_receivers};
 use crate::{
     domain::{
         configuration::Refused,
-        id::{IntegrationId, ServiceId},
+        id::{Ids, IntegrationId, Sequences, ServiceId},
         key::RoutingKey,
+        routing::Directory,
         service::Integration,
-        time::Span,
+        time::{Span, Timestamp},
     },
     policy::{self, Change, IntegrationSpec, Plan, PolicyFile, ServiceSpec, SilenceSpec},
 };
@@ -29,6 +30,9 @@ pub struct PolicyRequest {
     pub dry_run: bool,
 }
 
+/// Far above the numbers of what there is, so that what a candidate makes is nobody's.
+const SCRATCH_IDS: i64 = 1 << 40;
+
 /// What came of a policy file.
 #[derive(Debug)]
 pub struct Applied {
@@ -37,6 +41,25 @@ pub struct Applied {
     pub applied: bool,
     /// The keys that were made, which nobody knows yet: shown this once.
     pub new_keys: Vec<(Arc<Integration>, RoutingKey)>,
+}
+
+/// The configuration as a policy file would leave it. Nothing is changed, and ids of what is new
+/// mean nothing elsewhere.
+pub fn candidate(
+    request: PolicyRequest,
+    directory: &Directory,
+    now: Timestamp,
+) -> Result<Directory, ConfigureError> {
+    let mut planner = Planner {
+        directory: directory.clone(),
+        ids: &mut Ids::new(Sequences { object: SCRATCH_IDS, ..Sequences::default() }, [0; 32]),
+        by: RequestedBy { actor: "replay".to_owned(), address: None },
+        now,
+        by_policy: false,
+        changes: Vec::new(),
+    };
+    planner.apply(request)?;
+    Ok(planner.directory)
 }
 
 impl Planner<'_> {

@@ -33,7 +33,7 @@ use crate::domain::{
     time::{Span, Timestamp},
 };
 
-pub use apply::{Applied, PolicyRequest};
+pub use apply::{Applied, PolicyRequest, candidate};
 pub use receivers::unknown_receivers;
 pub use silences::SilenceDraft;
 

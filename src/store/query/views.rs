@@ -101,7 +101,7 @@ pub struct AlertView {
     /// Silences that are on and source alerts that are open, or were until less than
     /// `release_delay` ago. Empty once it is released.
     pub suppressed_by: Vec<Suppression>,
-    /// Its key is resolved and comes back often.
+    /// It is open, and its key is resolved and comes back often.
     pub flapping: bool,
     /// It flaps, and nobody is notified of it before then.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -296,30 +296,7 @@ async fn update_service(
         Ok(_) => return Ok(Err(Refused::Stale)),
         Err(refused) => return Ok(Err(refused)),
     }
-    // New timers hold for what is open already: the next tick looks at each once and sets its
-    // bounds from its base.
-    let timers = &service.policy.timers;
-    sqlx::query(
-        "UPDATE alerts SET auto_resolve_due_ms = ?2, ack_timeout_due_ms = \
-         CASE WHEN status = 'acknowledged' THEN ?3 END \
-         WHERE service_seq = ?1 AND status <> 'resolved'",
-    )
-    .bind(service.id.seq())
-    .bind(timers.auto_resolve.map(|_| 0_i64))
-    .bind(timers.acknowledgement_timeout.map(|_| 0_i64))
-    .execute(&mut *connection)
-    .await
-    .map_err(store_error)?;
-    sqlx::query(
-        "UPDATE incidents SET due_ms = CASE WHEN ?2 IS NULL THEN due_ms \
-         ELSE min(coalesce(due_ms, acknowledged_at_ms + ?2), acknowledged_at_ms + ?2) END \
-         WHERE service_seq = ?1 AND status = 'acknowledged' AND status <> 'resolved'",
-    )
-    .bind(service.id.seq())
-    .bind(timers.acknowledgement_timeout.map(crate::domain::time::Span::as_millis))
-    .execute(&mut *connection)
-    .await
-    .map_err(store_error)?;
+    // New timers hold for what is open already: they are set from their base when it is judged.
     Ok(Ok(()))
 }
 

@@ -18,12 +18,16 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// States of keys as they were found; and the keys among them that nobody asked for: they are due.
+type States = Vec<(SourceKey, KeyState)>;
+type DueKeys = Vec<(SourceKey, Timestamp)>;
+
+/// States of keys as they were found; and the keys among them that are due by `now`, with the time
+/// at which they were.
 pub(super) fn key_states(
     found: &[SqliteRow],
-    asked: &[SourceKey],
+    now: Option<Timestamp>,
     names: &Names,
-) -> Result<(Vec<(SourceKey, KeyState)>, Vec<SourceKey>), StoreError> {
+) -> Result<(States, DueKeys), StoreError> {
     let mut states: HashMap<SourceKey, KeyState> = HashMap::new();
     let mut due = Vec::new();
     for row in found {
@@ -34,9 +38,8 @@ pub(super) fn key_states(
         let state: &str = c.read("state")?;
         let state = serde_json::from_str(state).map_err(|e| c.corrupt("state", e.to_string()))?;
         let key = (integration, key);
-        if !asked.contains(&key) {
-            due.push(key.clone());
-        }
+        let at = c.time_or_none("due_ms")?;
+        due.extend(at.filter(|at| Some(*at) <= now).map(|at| (key.clone(), at)));
         states.insert(key, state);
     }
     due.sort();

@@ -97,13 +97,13 @@ pub(super) const DUE_INCIDENTS: &str = concat!(
     " FROM incidents i WHERE i.due_ms IS NOT NULL AND i.due_ms <= ?1 ORDER BY i.due_ms LIMIT ?2"
 );
 
-pub(super) const DUE_KEYS: &str = "SELECT k.integration_seq, k.dedup_key, k.state \
+pub(super) const DUE_KEYS: &str = "SELECT k.integration_seq, k.dedup_key, k.state, k.due_ms \
      FROM key_states k WHERE k.due_ms IS NOT NULL AND k.due_ms <= ?1 ORDER BY k.due_ms LIMIT ?2";
 
 pub(super) static KEY_STATES: Bulk = Bulk::new(
     "WITH v(i, k) AS (",
     2,
-    ") SELECT k.integration_seq, k.dedup_key, k.state FROM v CROSS JOIN key_states k \
+    ") SELECT k.integration_seq, k.dedup_key, k.state, k.due_ms FROM v CROSS JOIN key_states k \
      ON k.integration_seq = v.i AND k.dedup_key = v.k",
 );
 

@@ -1,5 +1,7 @@
 //! The database keeps what the pipeline decides: the same histories as a store of maps.
 
+mod scenarios;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,7 +12,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use super::SqliteStore;
 use crate::{
     domain::{
-        changes::Input,
+        changes::{Changes, Input},
         configuration::{Audit, Configuration},
         event::{Intent, Severity, StoredBody},
         id::{AuditId, Ids, Sequences},
@@ -89,11 +91,22 @@ fn audit(seq: i64) -> Audit {
 }
 
 async fn commit(store: &SqliteStore, inputs: &[Input], directory: &Directory, ids: &mut Ids) {
+    commit_as(store, inputs, directory, ids).await;
+}
+
+/// The same, and what it changed.
+async fn commit_as(
+    store: &SqliteStore,
+    inputs: &[Input],
+    directory: &Directory,
+    ids: &mut Ids,
+) -> Changes {
     let mut unit = store.begin().await.unwrap();
     let decided = decide(&mut *unit, inputs, directory, ids, &Learned::new()).await.unwrap();
     unit.save(&decided.changes).await.unwrap();
     unit.commit().await.unwrap();
     *ids = decided.ids;
+    decided.changes
 }
 
 /// Everything there is of what `world` knows.

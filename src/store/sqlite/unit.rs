@@ -113,7 +113,8 @@ impl Unit for SqliteUnit {
         }
         // What was taken so far changes its incident; of the open alerts found by key only those
         // that are no mere repeats do.
-        let (mut key_states, due_keys) = noise::key_states(&key_rows, &keys.key_states, &names)?;
+        let (mut key_states, due_keys) =
+            noise::key_states(&key_rows, due.map(|(now, _)| now), &names)?;
         let targets = noise::targets(connection, &keys.targets).await?;
         let target_seqs: Vec<i64> = targets.iter().flat_map(|(_, seqs)| seqs).copied().collect();
         let found = sql::ALERTS_BY_SEQ.fetch(connection, &target_seqs, bind_seq).await?;
@@ -126,7 +127,10 @@ impl Unit for SqliteUnit {
         };
         take(found)?;
         // A key that is due comes with its alert: the open one, else the newest.
-        take(sql::NEWEST_ALERTS.fetch(connection, &due_keys, bind_key).await?)?;
+        let bind_due = |b: &mut Binder, (key, _): &((IntegrationId, DedupKey), Timestamp)| {
+            bind_key(b, key);
+        };
+        take(sql::NEWEST_ALERTS.fetch(connection, &due_keys, bind_due).await?)?;
         let latest = keys.due.map(|(now, _)| now);
         let mut incident_seqs: Vec<i64> =
             alerts.values().filter_map(|alert| alert.incident_id).map(IncidentId::seq).collect();
@@ -155,7 +159,7 @@ impl Unit for SqliteUnit {
         }
         came_back.retain(|key| !keys.key_states.contains(key));
         let key_rows = sql::KEY_STATES.fetch(connection, &came_back, bind_key).await?;
-        key_states.extend(noise::key_states(&key_rows, &came_back, &names)?.0);
+        key_states.extend(noise::key_states(&key_rows, None, &names)?.0);
 
         let group_keys: Vec<(i64, i64, i64)> = keys
             .groups
@@ -214,6 +218,7 @@ impl Unit for SqliteUnit {
             service_clocks: names.service_ids().map(|id| (id, floor)).collect(),
             more_due,
             key_states,
+            due_keys,
             inhibitors: noise::inhibitors(connection, &keys.inhibitors).await?,
             targets,
             contents: noise::contents(connection, &keys.contents).await?,

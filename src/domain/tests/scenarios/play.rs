@@ -136,13 +136,14 @@ impl<'s> Play<'s> {
     fn configure(&mut self, line: &Line) -> Result<bool, String> {
         let name = line.word(1);
         let known = |found: bool| if found { Ok(()) } else { Err(format!("there is no {name}")) };
-        let verbs =
-            ["service", "integration", "route", "policy", "silence", "expire", "delete", "down"];
+        let verbs = ["service", "integration", "route", "policy", "silence", "expire", "down"];
         if !verbs.contains(&line.word(0)) {
             return Ok(false);
         }
         self.flush();
-        self.extra_ticks(line.at);
+        // Nothing runs while it is down.
+        self.extra_ticks(self.time_of(line, "since")?.unwrap_or(line.at));
+        self.last = line.at;
         let service = line.value("service");
         let service_id = match service.map(|name| self.gateway.service(name).ok_or(name)) {
             Some(Err(name)) => return Err(format!("there is no service {name}")),
@@ -180,7 +181,6 @@ impl<'s> Play<'s> {
                 self.gateway.put_silence(SilenceText { name, matchers, service, when }, line.at);
             }
             "expire" => known(self.gateway.end_silence(name, line.at))?,
-            "delete" => known(self.gateway.delete_silence(name, line.at))?,
             "down" => {
                 let since = self.time_of(line, "since")?.ok_or("since= is missing")?;
                 self.gateway.was_down(since, line.at);

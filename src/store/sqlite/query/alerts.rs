@@ -334,7 +334,8 @@ fn view(row: &SqliteRow) -> Result<(AlertView, Quiet), StoreError> {
     let [event_at, first_event_at, last_event_at, acknowledged_at, resolved_at] = times;
     let incident_id = c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid);
     let quiet = standing::quiet(c.read("standing")?);
-    let flapping = c.read("flapping")?;
+    // Of one that is resolved nobody says whether its key has become steady since.
+    let flapping = c.read("flapping")? && status != Status::Resolved;
     let custom_details: Option<&str> = c.read("custom_details")?;
     let view = AlertView {
         id,
