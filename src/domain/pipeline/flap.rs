@@ -73,7 +73,7 @@ impl<'d> Batch<'d> {
             alert.standing.quiet.paused_until = paused_until;
         });
         if flapping {
-            self.explain_flapping(&state, &policy.flapping, trace);
+            Self::explain_flapping(&state, &policy.flapping, trace);
         }
         if began {
             self.tell_flapping(id, &policy.flapping, now);
@@ -226,7 +226,7 @@ impl<'d> Batch<'d> {
         self.working.tell(self.ids, now, Some(id), incident, kind, "timer", reason);
     }
 
-    fn explain_flapping(&self, state: &KeyState, flapping: &Flapping, trace: &mut Trace) {
+    fn explain_flapping(state: &KeyState, flapping: &Flapping, trace: &mut Trace) {
         let changes = state.changes.len().to_string();
         let (within, leaves) = (flapping.within.to_string(), state.leaves_at(flapping));
         let leaves = leaves.map(|at| at.to_string()).unwrap_or_default();
@@ -246,7 +246,7 @@ impl<'d> Batch<'d> {
         let Some((flapping, _)) = self.watched(alert) else { return };
         let state = self.working.key_state(&key_of(alert));
         if state.flapping_since.is_some() {
-            self.explain_flapping(&state, flapping, trace);
+            Self::explain_flapping(&state, flapping, trace);
         }
     }
 

@@ -115,7 +115,7 @@ pub fn process(
     loaded: &Loaded,
     directory: &Directory,
     ids: &mut Ids,
-) -> Result<(Changes, Vec<Outcome>), LoadKeys> {
+) -> Result<(Changes, Vec<Outcome>), Box<LoadKeys>> {
     let mut batch = Batch { working: Working::new(loaded, directory), directory, ids };
     let outcomes = inputs
         .iter()

@@ -100,7 +100,9 @@ impl Batch<'_> {
         self.working.change_incident(incident_id, |incident| {
             let holdings = &mut incident.notices.holdings;
             for rule in had.iter().flat_map(|alert| &alert.standing.matches.notify) {
-                holdings.iter_mut().for_each(|holding| holding.quieter(*rule));
+                for holding in holdings.iter_mut() {
+                    holding.quieter(*rule);
+                }
             }
             for rule in &spoken {
                 for receiver in &rule.receivers {

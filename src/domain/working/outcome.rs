@@ -15,7 +15,7 @@ use crate::domain::{
 impl Working<'_> {
     /// What is to be written, in the order in which things were first touched; or what has to be
     /// loaded before that can be said.
-    pub(in crate::domain) fn into_changes(mut self) -> Result<Changes, LoadKeys> {
+    pub(in crate::domain) fn into_changes(mut self) -> Result<Changes, Box<LoadKeys>> {
         self.touched_groups.sort();
         self.touched_groups.dedup();
         for key in std::mem::take(&mut self.touched_groups) {
@@ -25,7 +25,7 @@ impl Working<'_> {
             }
         }
         if !self.missing.is_empty() {
-            return Err(deduplicated(self.missing));
+            return Err(Box::new(deduplicated(self.missing)));
         }
         let Self {
             loaded,
