@@ -4,7 +4,7 @@ use super::bulk::Binder;
 use crate::domain::{
     alert::Alert,
     changes::{NewContent, NewEvent},
-    event::{Image, Intent, Link, Severity},
+    event::{Image, Link, Severity},
     id::IncidentId,
     incident::Incident,
     time::Timestamp,
@@ -128,9 +128,7 @@ pub(super) fn new_incident(b: &mut Binder, i: &Incident) {
 }
 
 pub(super) fn content(b: &mut Binder, row: &NewContent) {
-    let Intent::Trigger { content, .. } = &row.input.event.intent else {
-        unreachable!("only triggers have content")
-    };
+    let Some(content) = row.input.content() else { unreachable!("only triggers have content") };
     let inline = content.custom_details.as_deref().filter(|d| d.len() <= DETAILS_INLINE_BYTES);
     let large = match (inline, &content.custom_details, row.input.body.details) {
         (None, Some(_), Some(span)) => Some(span),
