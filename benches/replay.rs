@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench replay`. The baseline in the same run is the same events under no policy.
 
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
 use std::{sync::Arc, time::Instant};
 
 use dutygate::domain::{

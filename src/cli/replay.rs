@@ -21,7 +21,7 @@ Examples:
 Both policies start cold, a day before the time that counts. Nothing is written.";
 
 /// A million events take a gateway with one core some ten seconds for each policy.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Run stored events through a candidate policy, beside today's
 #[derive(Debug, clap::Args)]
@@ -160,12 +160,10 @@ fn shown(outcome: &Outcome) -> String {
     }
     let head =
         ["SERVICE", "POLICY", "EVENTS", "ALERTS", "INCIDENTS", "NOTIFICATIONS", "NOISE REDUCTION"];
-    let mut text = format!("{} to {}\n\n{}", outcome.since, outcome.until, ui::table(head, &rows));
+    let text = format!("{} to {}\n\n{}", outcome.since, outcome.until, ui::table(head, &rows));
     if outcome.skipped > 0 {
-        text.push_str(&format!(
-            "\n\n{} events were left out: their integration is gone, or they cannot be read again",
-            outcome.skipped
-        ));
+        let why = "events were left out: their integration is gone, or they cannot be read again";
+        return format!("{text}\n\n{} {why}", outcome.skipped);
     }
     text
 }

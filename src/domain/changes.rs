@@ -451,8 +451,7 @@ impl EventInput {
     /// What a trigger says, as enrichment left it.
     pub fn content(&self) -> Option<&Content> {
         match (&self.prepared.content, &self.event.intent) {
-            (Some(content), _) => Some(content),
-            (None, Intent::Trigger { content, .. }) => Some(content),
+            (Some(content), _) | (None, Intent::Trigger { content, .. }) => Some(content),
             (None, Intent::Acknowledge { .. } | Intent::Resolve { .. }) => None,
         }
     }

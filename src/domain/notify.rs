@@ -55,6 +55,10 @@ pub struct HeldRule {
 /// What is still to be said to a receiver that was told of the incident.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a reason of its own, and any may be owed"
+)]
 pub struct Pending {
     pub reopened: bool,
     /// Worse than what was acknowledged.
@@ -192,7 +196,7 @@ impl Holding {
 
     fn end(&mut self, why: &str) {
         self.state = HoldingState::Ended;
-        self.why = why.to_owned();
+        why.clone_into(&mut self.why);
         self.due = None;
         self.pending = Pending::default();
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::TestGateway;
+use crate::harness::{TestGateway, trigger};
 
 async fn everything(gateway: &TestGateway) -> Value {
     let mut all = json!({});
@@ -51,5 +51,35 @@ async fn silences_routes_and_receivers_are_there_after_a_restart() {
         json!({"matchers": ["source=\"b\""], "until": "2026-11-21T00:00:00Z", "comment": "y"});
     gateway.call("POST", "/silences", Some(made), 201).await;
     assert_eq!(gateway.read_all("/silences").await.len(), 3);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_silence_keeps_alerts_quiet_until_it_is_ended() {
+    let gateway = TestGateway::start().await;
+    gateway.enqueue(&trigger("before", "s"), 202).await;
+    let silence =
+        json!({"matchers": ["source=\"srv01\""], "until": "2026-11-21T00:00:00Z", "comment": "x"});
+    let silence = gateway.call("POST", "/silences", Some(silence), 201).await;
+    gateway.enqueue(&trigger("after", "s"), 202).await;
+    gateway.advance("1s").await;
+    let alert = async |key: &str| {
+        gateway.read(&format!("/alerts?dedup_key={key}")).await["items"][0].clone()
+    };
+
+    let (before, after) = (alert("before").await, alert("after").await);
+    assert_eq!(before["suppressed_by"][0]["id"], silence["id"], "{before}");
+    assert!(before["incident_id"].is_string(), "it stays in its incident");
+    assert_eq!(after["suppressed_by"][0]["id"], silence["id"], "{after}");
+    assert_eq!(after["incident_id"], json!(null), "it joins none");
+
+    gateway
+        .call("DELETE", &format!("/silences/{}", silence["id"].as_str().unwrap()), None, 204)
+        .await;
+    gateway.advance("1s").await;
+    for key in ["before", "after"] {
+        let alert = alert(key).await;
+        assert_eq!((&alert["suppressed_by"], alert["incident_id"].is_string()), (&json!([]), true));
+    }
     gateway.drain().await;
 }

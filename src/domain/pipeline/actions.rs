@@ -80,7 +80,10 @@ impl Batch<'_> {
                 alert.stale = false;
             });
         }
-        self.working.change_alert(id, |alert| alert.dues = Dues::default());
+        self.working.change_alert(id, |alert| {
+            alert.dues = Dues::default();
+            alert.flapping = false;
+        });
     }
 
     pub(super) fn acknowledge_incident(

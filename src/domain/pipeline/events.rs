@@ -249,11 +249,13 @@ impl Batch<'_> {
             self.tell_suppressed(id, &Quiet::default(), at.now, &actor);
         } else {
             self.group(id, &content.summary, at.now, &actor, Some(trace));
-            self.notice_flapping(id, at.now, flap);
+            self.notice_flapping(id, at.now, flap.began);
         }
-        if flap {
+        if flap.began {
             self.tell_flapping(id, at.now);
         }
+        let paused = self.working.alert(id).and_then(|alert| alert.standing.quiet.paused_until);
+        Self::trace_pause(&flap, paused, trace);
         self.trace_notify(id, trace);
         Merged {
             disposition: Disposition::Opened,

@@ -13,6 +13,21 @@ use crate::domain::{
     trace::{Stage, Trace},
 };
 
+/// What an alert that opens means for its key.
+#[derive(Debug)]
+pub(super) struct Comeback {
+    /// The key begins to flap with it.
+    pub(super) began: bool,
+    /// The evidence for a pause, or against it if there is any.
+    pause: Result<String, Option<String>>,
+}
+
+impl Default for Comeback {
+    fn default() -> Self {
+        Self { began: false, pause: Err(None) }
+    }
+}
+
 fn key_of(alert: &Alert) -> SourceKey {
     (alert.integration_id, alert.dedup_key.clone())
 }
@@ -28,17 +43,16 @@ impl<'d> Batch<'d> {
         (watched && !alert.generated_key).then_some((&policy.flapping, pause))
     }
 
-    /// An alert opens: counts the change, and lets its notifications wait if they have to. Says
-    /// whether the key begins to flap with it.
+    /// An alert opens: counts the change, and lets its notifications wait if they have to.
     pub(super) fn flap_on_trigger(
         &mut self,
         id: AlertId,
         came_back: bool,
         now: Timestamp,
         trace: &mut Trace,
-    ) -> bool {
-        let Some(alert) = self.working.alert(id).cloned() else { return false };
-        let Some(policy) = self.policy(alert.service_id) else { return false };
+    ) -> Comeback {
+        let Some(alert) = self.working.alert(id).cloned() else { return Comeback::default() };
+        let Some(policy) = self.policy(alert.service_id) else { return Comeback::default() };
         let mut state = KeyState::default();
         let mut began = false;
         // The first trigger of a key is no change, and there is nothing to learn from yet.
@@ -59,19 +73,33 @@ impl<'d> Batch<'d> {
             alert.standing.quiet.paused_until = paused_until;
         });
         if flapping {
-            self.explain_flapping(&state, &policy.flapping, trace);
+            Self::explain_flapping(&state, &policy.flapping, trace);
         }
-        match pause {
-            Ok(evidence) => trace.decided(
-                Stage::Notify,
-                "paused",
-                &evidence,
-                &[("until", &now.plus(auto_pause.span).to_string())],
-            ),
-            Err(Some(evidence)) => trace.decided(Stage::Notify, "not paused", &evidence, &[]),
-            Err(None) => {}
+        let mut wait = |kind, until: Timestamp, why: &str| {
+            let reason = format!("until {until}: {why}");
+            self.working.tell(self.ids, now, Some(id), None, kind, "timer", reason);
+        };
+        if let Some(until) = muted_until {
+            wait(TimelineKind::Muted, until, "its key is flapping");
         }
-        began
+        if let (Ok(evidence), Some(until)) = (&pause, paused_until) {
+            wait(TimelineKind::Paused, until, evidence);
+        }
+        Comeback { began, pause }
+    }
+
+    /// Why notifications of an alert that opens wait for it to go away by itself, or do not.
+    pub(super) fn trace_pause(comeback: &Comeback, paused: Option<Timestamp>, trace: &mut Trace) {
+        match (&comeback.pause, paused) {
+            (Ok(evidence), Some(until)) => {
+                let until = until.to_string();
+                trace.decided(Stage::Notify, "paused", evidence, &[("until", &until)]);
+            }
+            (Err(Some(evidence)), _) => {
+                trace.decided(Stage::Notify, "not paused", evidence, &[]);
+            }
+            (Ok(_), None) | (Err(None), _) => {}
+        }
     }
 
     /// An alert was resolved: counts the change; `by_source_after` is how long it lasted if its
@@ -199,7 +227,7 @@ impl<'d> Batch<'d> {
         self.working.tell(self.ids, now, Some(id), incident, kind, "timer", reason);
     }
 
-    fn explain_flapping(&self, state: &KeyState, flapping: &Flapping, trace: &mut Trace) {
+    fn explain_flapping(state: &KeyState, flapping: &Flapping, trace: &mut Trace) {
         let changes = state.changes.len().to_string();
         let (within, leaves) = (flapping.within.to_string(), state.leaves_at(flapping));
         let leaves = leaves.map(|at| at.to_string()).unwrap_or_default();
@@ -219,7 +247,7 @@ impl<'d> Batch<'d> {
         let Some((flapping, _)) = self.watched(alert) else { return };
         let state = self.working.key_state(&key_of(alert));
         if state.flapping_since.is_some() {
-            self.explain_flapping(&state, flapping, trace);
+            Self::explain_flapping(&state, flapping, trace);
         }
     }
 

@@ -12,22 +12,28 @@ use crate::domain::{
 /// Most sources that are known by name; more are only counted.
 const NAMED_MAX: usize = 8;
 
+/// What an inhibitor means for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Off,
+    /// As long as a source is open.
+    Open,
+    /// The last source is gone; until this time.
+    Ending(Timestamp),
+}
+
 impl Inhibitor {
-    /// Whether a target is inhibited at `now`: `None` if not, else until when, once that is known.
-    /// `is_source` says that the target is a source as well, which only plain sources inhibit.
-    pub(super) fn holds(
-        &self,
-        is_source: bool,
-        release_delay: Span,
-        now: Timestamp,
-    ) -> Option<Option<Timestamp>> {
+    /// Whether a target is inhibited at `now`, and until when once that is known. `is_source` says that the target is a source as well, which only plain sources inhibit.
+    pub(super) fn holds(&self, is_source: bool, release_delay: Span, now: Timestamp) -> Hold {
         if self.plain > 0 || (!is_source && self.both > 0) {
-            return Some(None);
+            return Hold::Open;
         }
         let ended =
             if is_source { self.plain_ended } else { self.plain_ended.max(self.both_ended) };
-        let until = ended?.plus(release_delay);
-        (until > now).then_some(Some(until))
+        match ended.map(|ended| ended.plus(release_delay)) {
+            Some(until) if until > now => Hold::Ending(until),
+            Some(_) | None => Hold::Off,
+        }
     }
 
     fn came(&mut self, side: &Side, id: AlertId) {

@@ -115,7 +115,7 @@ pub fn process(
     loaded: &Loaded,
     directory: &Directory,
     ids: &mut Ids,
-) -> Result<(Changes, Vec<Outcome>), LoadKeys> {
+) -> Result<(Changes, Vec<Outcome>), Box<LoadKeys>> {
     let working = Working::new(loaded, directory);
     let mut batch = Batch { working, directory, ids, rematching: Vec::new() };
     let outcomes = inputs

@@ -1,7 +1,7 @@
 //! What keeps an alert quiet: silences, inhibition, a flapping key, a pause; and what happens when
 //! that begins or ends.
 
-use super::{Batch, prepare};
+use super::{Batch, inhibit::Hold, prepare};
 use crate::domain::{
     alert::Alert,
     changes::TimelineKind,
@@ -34,9 +34,15 @@ impl Batch<'_> {
                 .and_then(|policy| policy.inhibition.iter().find(|rule| rule.id == side.rule));
             let Some(rule) = rule else { continue };
             let inhibitor = self.working.inhibitor((alert.service_id, side.rule, side.hash));
-            if let Some(until) = inhibitor.holds(side.source, rule.release_delay, now) {
-                let source = inhibitor.sources.last().copied();
+            let hold = inhibitor.holds(side.source, rule.release_delay, now);
+            if hold != Hold::Off {
+                let until = if let Hold::Ending(until) = hold { Some(until) } else { None };
                 let (rule, hash) = (side.rule, side.hash);
+                // Once the last is gone, the one that was named stays named until the release.
+                let named = alert.standing.quiet.inhibited.iter();
+                let mut named = named.filter(|by| (by.rule, by.hash) == (rule, hash));
+                let source = inhibitor.sources.iter().rev().find(|source| **source != alert.id);
+                let source = source.copied().or_else(|| named.next_back()?.source);
                 quiet.inhibited.push(Inhibited { rule, hash, source, until });
                 changes(until);
             }

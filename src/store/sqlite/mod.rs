@@ -1,5 +1,6 @@
 //! The embedded database: one SQLite file in WAL mode, one writing connection, a few readers.
 
+mod binding;
 mod bulk;
 mod configuration;
 mod errors;

@@ -1,8 +1,9 @@
 //! What is open is judged anew where the configuration was changed: what was changed may silence or
 //! inhibit alerts, or no longer, and may tell others of them.
 //!
-//! Nothing is judged here: alerts are marked, and judged when they are looked at or at the next
-//! tick. However many changes are made together, each alert is marked once.
+//! Nothing is judged here: alerts are marked in the transaction of the change, so that nothing
+//! decided later misses it, and judged when they are looked at or at the next ticks. However many
+//! changes are made together, each alert is marked once.
 
 use std::collections::BTreeSet;
 

@@ -3,9 +3,11 @@
 //! It only keeps state; what to do with it is the pipeline's. Whatever is looked up here and was
 //! not loaded is noted as missing: the batch is then loaded further and processed from the start.
 
+mod outcome;
+
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
 };
 
@@ -453,100 +455,6 @@ impl<'l> Working<'l> {
         });
         &mut self.counts[at]
     }
-
-    /// What is to be written, in the order in which things were first touched; or what has to be
-    /// loaded before that can be said.
-    pub(super) fn into_changes(mut self) -> Result<Changes, LoadKeys> {
-        self.touched_groups.sort();
-        self.touched_groups.dedup();
-        for key in std::mem::take(&mut self.touched_groups) {
-            match self.group(key).map(|incident| incident.id) {
-                Some(id) => self.changes.groups.push((key, id)),
-                None => self.changes.closed_groups.push(key),
-            }
-        }
-        if !self.missing.is_empty() {
-            return Err(deduplicated(self.missing));
-        }
-        let is_open = |id: &IncidentId| {
-            self.incidents.get(id).is_some_and(|slot| slot.before.is_some() && slot.value.is_open())
-        };
-        self.changes.unfiled = self.closings.keys().copied().filter(is_open).collect();
-        self.changes.unfiled.sort();
-        let Self {
-            loaded,
-            mut alerts,
-            touched_alerts,
-            mut incidents,
-            touched_incidents,
-            clocks,
-            counts,
-            key_states,
-            touched_keys,
-            mut inhibitors,
-            touched_inhibitors,
-            mut templates,
-            touched_templates,
-            mut changes,
-            directory,
-            ..
-        } = self;
-        for id in touched_alerts {
-            let Some(Slot { value: alert, before, .. }) = alerts.remove(&id) else { continue };
-            changes.add_alert(alert, before);
-        }
-        for id in touched_incidents {
-            let Some(Slot { value: incident, before, .. }) = incidents.remove(&id) else {
-                continue;
-            };
-            changes.add_incident(incident, before);
-        }
-        let known: HashMap<&SourceKey, &KeyState> =
-            loaded.key_states.iter().map(|(key, state)| (key, state)).collect();
-        for (key, service) in touched_keys {
-            let Some(state) = key_states.get(&key) else { continue };
-            // What was due is due at another time now, also where nothing else has changed.
-            let was_due = loaded.due_keys.iter().any(|(due, _)| *due == key);
-            if was_due || known.get(&key) != Some(&state) {
-                let flapping = directory.service(service).map(|s| &s.policy.flapping);
-                let due = flapping.and_then(|flapping| state.due(flapping));
-                changes.key_states.push((key, service, state.clone(), due));
-            }
-        }
-        for key in touched_inhibitors {
-            changes.inhibitors.extend(inhibitors.remove(&key).map(|state| (key, state)));
-        }
-        for rule in touched_templates {
-            let Some(mut learned) = templates.remove(&rule) else { continue };
-            let rows = Arc::make_mut(&mut learned).take_changes();
-            if !rows.is_empty() {
-                changes.templates.push((rule, learned, rows));
-            }
-        }
-        changes.service_clocks = clocks
-            .into_iter()
-            .filter_map(|(id, (now, moved))| moved.then_some((id, now)))
-            .collect();
-        changes.service_clocks.sort();
-        changes.counts = counts;
-        Ok(changes)
-    }
-}
-
-fn deduplicated(mut keys: LoadKeys) -> LoadKeys {
-    fn once<T: Clone + Eq + std::hash::Hash>(items: &mut Vec<T>) {
-        let mut seen = HashSet::new();
-        items.retain(|item| seen.insert(item.clone()));
-    }
-    once(&mut keys.bare_incidents);
-    once(&mut keys.incidents);
-    once(&mut keys.groups);
-    once(&mut keys.key_states);
-    once(&mut keys.inhibitors);
-    once(&mut keys.targets);
-    once(&mut keys.contents);
-    once(&mut keys.templates);
-    keys
 }
 
 /// A service that is gone has no timers: nothing of its closed past happens by itself.
