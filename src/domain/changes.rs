@@ -190,6 +190,8 @@ pub struct Changes {
     pub updated_incidents: Vec<Incident>,
     /// The incident that may be joined under each of these from now on.
     pub groups: Vec<(GroupHash, IncidentId)>,
+    /// Resolved and opened again in this batch: what was filed before is not any more.
+    pub unfiled: Vec<IncidentId>,
     /// Under these none may be joined any more: the newest was opened and resolved in this batch.
     pub closed_groups: Vec<GroupHash>,
     pub timeline: Vec<TimelineEntry>,
@@ -224,6 +226,7 @@ impl Changes {
             new_incidents,
             updated_incidents,
             groups: _,
+            unfiled: _,
             closed_groups: _,
             timeline,
             change_events,

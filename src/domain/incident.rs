@@ -318,6 +318,7 @@ impl Incident {
     ) -> Vec<(Arc<str>, Reason)> {
         let view = View {
             status: self.status,
+            severity: self.severity,
             loud: self.loudest(),
             snoozed_until: self.snoozed_until,
             rules,

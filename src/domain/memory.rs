@@ -172,6 +172,9 @@ impl Memory {
         for incident in changes.new_incidents.iter().chain(&changes.updated_incidents) {
             self.save_incident(incident);
         }
+        for incident in &changes.unfiled {
+            self.unfile(*incident);
+        }
         for (key, incident) in &changes.groups {
             self.groups.insert(*key, *incident);
             self.filed.entry(*incident).or_default().push(*key);
@@ -256,12 +259,17 @@ impl Memory {
         let was = before.as_ref().and_then(|incident| incident.due);
         self.time(was, incident.due, || Timed::Incident(incident.id));
         if !incident.is_open() {
-            for key in self.filed.remove(&incident.id).into_iter().flatten() {
-                if self.groups.get(&key) == Some(&incident.id) {
-                    self.groups.remove(&key);
-                }
-            }
+            self.unfile(incident.id);
             self.members.remove(&incident.id);
+        }
+    }
+
+    /// It may not be joined under what it was filed under.
+    fn unfile(&mut self, incident: IncidentId) {
+        for key in self.filed.remove(&incident).into_iter().flatten() {
+            if self.groups.get(&key) == Some(&incident) {
+                self.groups.remove(&key);
+            }
         }
     }
 

@@ -45,7 +45,8 @@ closed_enum! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRule {
     pub rule: RuleId,
-    /// How many loud alerts of the incident it matches.
+    /// How many loud alerts of the incident it matches: the same for every receiver that it has, or
+    /// had before an edit.
     pub loud: u32,
     /// From when its `delay` counts.
     pub since: Timestamp,
@@ -100,6 +101,7 @@ pub struct Holding {
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub status: Status,
+    pub severity: Severity,
     /// The highest severity of its loud alerts.
     pub loud: Option<Severity>,
     pub snoozed_until: Option<Timestamp>,
@@ -125,11 +127,23 @@ impl Holding {
         }
     }
 
+    /// `rule` speaks for this receiver, and matches `loud` loud alerts: none of them while the one
+    /// that brings it in is mute, and only that it flaps is to be told.
+    pub fn bring_in(&mut self, rule: RuleId, loud: u32, now: Timestamp) {
+        if self.loud_under(rule).is_none() {
+            self.rules.push(HeldRule { rule, loud, since: now });
+        }
+    }
+
+    /// How many loud alerts `rule` matches, if it ever spoke for this receiver.
+    pub fn loud_under(&self, rule: RuleId) -> Option<u32> {
+        self.rules.iter().find(|held| held.rule == rule).map(|held| held.loud)
+    }
+
     /// One more loud alert is matched by `rule`.
-    pub fn louder(&mut self, rule: RuleId, now: Timestamp) {
-        match self.rules.iter_mut().find(|held| held.rule == rule) {
-            Some(held) => held.loud += 1,
-            None => self.rules.push(HeldRule { rule, loud: 1, since: now }),
+    pub fn louder(&mut self, rule: RuleId) {
+        if let Some(held) = self.rules.iter_mut().find(|held| held.rule == rule) {
+            held.loud += 1;
         }
     }
 
@@ -137,14 +151,6 @@ impl Holding {
     pub fn quieter(&mut self, rule: RuleId) {
         if let Some(held) = self.rules.iter_mut().find(|held| held.rule == rule) {
             held.loud = held.loud.saturating_sub(1);
-        }
-    }
-
-    /// `rule` speaks for this receiver although the alert that it matches is mute: for the notice
-    /// that it flaps.
-    pub fn bring_in(&mut self, rule: RuleId, now: Timestamp) {
-        if self.rules.iter().all(|held| held.rule != rule) {
-            self.rules.push(HeldRule { rule, loud: 0, since: now });
         }
     }
 
@@ -203,6 +209,10 @@ impl Holding {
 
     fn judge_resolved(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
         let mut told = Vec::new();
+        if self.pending.reopened {
+            self.end("resolved again before it was told that it is open again");
+            return told;
+        }
         if std::mem::take(&mut self.pending.flapping) {
             told.push(Reason::Flapping);
         }
@@ -267,7 +277,9 @@ impl Holding {
             Some(_) | None => {
                 let flapping = self.pending.flapping && speaking.iter().all(|(h, _)| h.loud == 0);
                 let reason = if flapping { Reason::Flapping } else { Reason::Opened };
-                vec![self.tell(reason, view, now)]
+                let told = self.tell(reason, view, now);
+                self.due = self.repeat_at(&speaking, now);
+                vec![told]
             }
         }
     }
@@ -281,8 +293,9 @@ impl Holding {
         }
         let speaking = self.speaking(view);
         if speaking.is_empty() {
-            // What would have been said of alerts that are quiet now is not said later.
-            self.pending = Pending::default();
+            // What would have been said of alerts that are quiet now is not said later, but that
+            // it is open again.
+            self.pending = Pending { reopened: self.pending.reopened, ..Pending::default() };
             self.due = None;
             return Vec::new();
         }
@@ -343,10 +356,14 @@ impl Holding {
     fn judge_acknowledged(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
         let mut told = Vec::new();
         self.due = None;
+        if self.pending.reopened {
+            // To them it is resolved: that it is open again is told once nobody works on it.
+            self.pending = Pending { reopened: true, ..Pending::default() };
+            return told;
+        }
         let storm = self.pending.storm && !self.speaking(view).is_empty();
         let snoozed = view.snoozed_until.is_some_and(|until| until > now);
-        let reopened = self.pending.reopened;
-        self.pending = Pending { reopened, ..Pending::default() };
+        self.pending = Pending::default();
         if !self.acknowledged && self.is_named(view) {
             self.acknowledged = true;
             "acknowledged".clone_into(&mut self.why);
@@ -378,7 +395,8 @@ impl Holding {
         self.state = HoldingState::Told;
         reason.as_str().clone_into(&mut self.why);
         self.due = None;
-        self.severity = self.severity.max(view.loud);
+        // That a mute key flaps is told with the severity that it has.
+        self.severity = self.severity.max(view.loud.or(Some(view.severity)));
         self.pending = Pending::default();
         self.told_at = Some(now);
         reason

@@ -31,6 +31,7 @@ use crate::{
         notify::Reason,
         pipeline,
         routing::Directory,
+        time::Timestamp,
     },
     store::{
         Store, StoreError,
@@ -337,6 +338,7 @@ impl Committer {
         if changes.is_empty() {
             return Ok(answer);
         }
+        self.settle(now).await?;
         for (change, audit) in &changes {
             if let Configuration::DeleteService(service_id) = change {
                 self.close_service(*service_id, &audit.actor).await?;
@@ -378,6 +380,17 @@ impl Committer {
             unit.commit().await?;
         }
         Ok(outcome)
+    }
+
+    /// What was due before a change of the configuration takes effect before it, as things were.
+    async fn settle(&mut self, now: Timestamp) -> Result<(), Unavailable> {
+        loop {
+            match self.commit(&[Input::Tick(now)]).await.pop() {
+                Some(Ok(Outcome::Settled(0))) | None => return Ok(()),
+                Some(Ok(_)) => {}
+                Some(Err(unavailable)) => return Err(unavailable),
+            }
+        }
     }
 
     /// Resolves what is open in a service that goes away, a bounded number at a time.

@@ -251,6 +251,9 @@ impl Batch<'_> {
             self.group(id, &content.summary, at.now, &actor, Some(trace));
             self.notice_flapping(id, at.now, flap.began);
         }
+        if flap.began {
+            self.tell_flapping(id, at.now);
+        }
         let paused = self.working.alert(id).and_then(|alert| alert.standing.quiet.paused_until);
         Self::trace_pause(&flap, paused, trace);
         self.trace_notify(id, trace);

@@ -75,9 +75,6 @@ impl<'d> Batch<'d> {
         if flapping {
             Self::explain_flapping(&state, &policy.flapping, trace);
         }
-        if began {
-            self.tell_flapping(id, &policy.flapping, now);
-        }
         let mut wait = |kind, until: Timestamp, why: &str| {
             let reason = format!("until {until}: {why}");
             self.working.tell(self.ids, now, Some(id), None, kind, "timer", reason);
@@ -133,7 +130,7 @@ impl<'d> Batch<'d> {
         };
         if began {
             state.noticed = self.notice_on_resolve(alert);
-            self.tell_flapping(alert.id, flapping, now);
+            self.tell_flapping(alert.id, now);
         }
         self.remember(&key, alert, state, now);
         held
@@ -200,12 +197,13 @@ impl<'d> Batch<'d> {
             for (rule, receiver) in
                 rules.iter().flat_map(|r| r.receivers.iter().map(move |n| (r, n)))
             {
+                let loud = holdings.iter().find_map(|holding| holding.loud_under(rule.id));
                 let at = holdings.iter().position(|holding| holding.receiver == *receiver);
                 let at = at.unwrap_or_else(|| {
                     holdings.push(Holding::new(std::sync::Arc::clone(receiver)));
                     holdings.len() - 1
                 });
-                holdings[at].bring_in(rule.id, now);
+                holdings[at].bring_in(rule.id, loud.unwrap_or(0), now);
                 // What was told at this very moment told it already.
                 holdings[at].pending.flapping = holdings[at].told_at != Some(now);
             }
@@ -215,8 +213,11 @@ impl<'d> Batch<'d> {
         self.judge_incident(incident_id, now);
     }
 
-    fn tell_flapping(&mut self, id: AlertId, flapping: &Flapping, now: Timestamp) {
-        let incident = self.working.alert(id).and_then(|alert| alert.incident_id);
+    /// Says so in the timeline, also in that of the incident that it is in.
+    pub(super) fn tell_flapping(&mut self, id: AlertId, now: Timestamp) {
+        let Some(alert) = self.working.alert(id) else { return };
+        let (incident, service) = (alert.incident_id, alert.service_id);
+        let Some(flapping) = self.policy(service).map(|policy| &policy.flapping) else { return };
         let (changes, within) = (flapping.max_changes, flapping.within);
         let reason = match flapping.mode {
             FlappingMode::Mute => format!("{changes} changes within {within}: it is mute"),
@@ -264,7 +265,10 @@ impl<'d> Batch<'d> {
             return false;
         };
         let flapping = self.policy(newest.service_id).map_or(&Flapping::OFF, |p| &p.flapping);
-        let Some(leaves) = state.leaves_at(flapping) else { return false };
+        let Some(leaves) = state.leaves_at(flapping) else {
+            self.working.set_key_state(key, newest.service_id, state);
+            return false;
+        };
         if leaves > now {
             let held: Vec<IncidentId> = state.held.clone();
             self.remember(key, &newest, state.clone(), now);

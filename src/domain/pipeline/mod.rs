@@ -18,7 +18,7 @@ mod timers;
 use super::{
     changes::{Changes, EventInput, Input, Outcome, Target, Verb},
     event::Intent,
-    id::{EventId, Ids, ServiceId},
+    id::{AlertId, EventId, Ids, ServiceId},
     loading::{LoadKeys, Loaded},
     routing::Directory,
     service::{Service, ServicePolicy},
@@ -116,7 +116,8 @@ pub fn process(
     directory: &Directory,
     ids: &mut Ids,
 ) -> Result<(Changes, Vec<Outcome>), Box<LoadKeys>> {
-    let mut batch = Batch { working: Working::new(loaded, directory), directory, ids };
+    let working = Working::new(loaded, directory);
+    let mut batch = Batch { working, directory, ids, rematching: Vec::new() };
     let outcomes = inputs
         .iter()
         .map(|input| match input {
@@ -159,6 +160,8 @@ struct Batch<'a> {
     working: Working<'a>,
     directory: &'a Directory,
     ids: &'a mut Ids,
+    /// Alerts whose part in inhibition rules is just changing: they are judged when that is done.
+    rematching: Vec<AlertId>,
 }
 
 impl<'a> Batch<'a> {

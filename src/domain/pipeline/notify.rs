@@ -105,6 +105,7 @@ impl Batch<'_> {
                 }
             }
             for rule in &spoken {
+                let loud = holdings.iter().find_map(|holding| holding.loud_under(rule.id));
                 for receiver in &rule.receivers {
                     let at = holdings.iter().position(|holding| holding.receiver == *receiver);
                     let at = at.unwrap_or_else(|| {
@@ -113,7 +114,10 @@ impl Batch<'_> {
                         holdings.push(holding);
                         holdings.len() - 1
                     });
-                    holdings[at].louder(rule.id, now);
+                    holdings[at].bring_in(rule.id, loud.unwrap_or(0), now);
+                }
+                for holding in holdings.iter_mut() {
+                    holding.louder(rule.id);
                 }
             }
             // It is the incident that a rule is for: who was told of it hears of all that joins.

@@ -74,6 +74,9 @@ impl Batch<'_> {
     /// grouped and notified, what becomes quiet is not notified any more.
     pub(super) fn judge_alert(&mut self, id: AlertId, now: Timestamp, actor: &str) {
         let Some(alert) = self.working.alert(id).filter(|alert| alert.is_open()) else { return };
+        if self.rematching.contains(&id) {
+            return;
+        }
         let alert = alert.clone();
         if alert.stale {
             self.rematch_stale(&alert, now, actor);
@@ -172,7 +175,9 @@ impl Batch<'_> {
         if alert.standing.matches.sides != *sides_before {
             self.working.set_sides(&alert, sides_before);
         }
+        self.rematching.push(id);
         self.count_sources(id, now, actor);
+        self.rematching.retain(|other| *other != id);
         let before = if policy_changed { alert } else { before };
         self.judge_again(&before, now, actor);
     }

@@ -21,11 +21,16 @@ impl Batch<'_> {
     pub(super) fn settle(&mut self, now: Timestamp) -> usize {
         let mut fired = 0;
         while let Some((bound, due)) = self.working.next_due(now) {
-            fired += usize::from(match due {
-                Due::Key(key) => self.settle_key(&key, bound),
-                Due::Alert(id) => self.settle_alert(id, bound),
-                Due::Incident(id) => self.settle_incident(id, bound),
-            });
+            let has_fired = match &due {
+                Due::Key(key) => self.settle_key(key, bound),
+                Due::Alert(id) => self.settle_alert(*id, bound),
+                Due::Incident(id) => self.settle_incident(*id, bound),
+            };
+            fired += usize::from(has_fired);
+            if has_fired {
+                // It may have another timer that is due at the same moment.
+                self.working.watch_again(&due);
+            }
         }
         fired
     }

@@ -24,7 +24,7 @@ use crate::domain::{
 pub(crate) enum Happened {
     Batch(Vec<Input>),
     /// The configuration was changed.
-    Configured(Configuration, Timestamp),
+    Configured(Box<Configuration>, Timestamp),
     Down(Gap),
 }
 
@@ -102,12 +102,12 @@ impl Gateway {
     fn configured(&mut self, change: Configuration, service: Option<ServiceId>, now: Timestamp) {
         self.publish();
         self.world.state.configured(service, now);
-        self.log.push(Happened::Configured(change, now));
+        self.log.push(Happened::Configured(Box::new(change), now));
     }
 
     fn added(&mut self, change: Configuration) {
         self.publish();
-        self.log.push(Happened::Configured(change, Timestamp::default()));
+        self.log.push(Happened::Configured(Box::new(change), Timestamp::default()));
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<ServiceId> {
@@ -120,10 +120,6 @@ impl Gateway {
 
     pub(crate) fn integration(&self, name: &str) -> Option<&Arc<Integration>> {
         self.integrations.iter().find(|integration| integration.name == name)
-    }
-
-    pub(crate) fn integrations(&self) -> &[Arc<Integration>] {
-        &self.integrations
     }
 
     pub(crate) fn add_service(&mut self, name: &str) {
@@ -231,15 +227,12 @@ impl Gateway {
             version: before.map_or(1, |at| self.silences[at].version + 1),
         };
         let was_of = before.map(|at| self.silences[at].service_id);
-        let change = match before {
-            Some(at) => {
-                self.silences[at] = silence.clone();
-                Configuration::UpdateSilence(silence)
-            }
-            None => {
-                self.silences.push(silence.clone());
-                Configuration::CreateSilence(silence)
-            }
+        let change = if let Some(at) = before {
+            self.silences[at] = silence.clone();
+            Configuration::UpdateSilence(silence)
+        } else {
+            self.silences.push(silence.clone());
+            Configuration::CreateSilence(silence)
         };
         // One that moves from a service to another concerns both.
         let concerned = if was_of.is_some_and(|was| was != service_id) { None } else { service_id };

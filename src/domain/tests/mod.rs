@@ -2,6 +2,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod laws;
+pub(crate) mod noise;
 pub(crate) mod scenarios;
 mod stages;
 pub(crate) mod world;

@@ -37,7 +37,7 @@ pub(crate) struct State {
     clocks: BTreeMap<ServiceId, Timestamp>,
     contents: BTreeMap<AlertId, Arc<Content>>,
     pub(crate) key_states: BTreeMap<SourceKey, (KeyState, Option<Timestamp>)>,
-    inhibitors: BTreeMap<InhibitionKey, Inhibitor>,
+    pub(crate) inhibitors: BTreeMap<InhibitionKey, Inhibitor>,
     targets: BTreeSet<(InhibitionKey, AlertId)>,
     templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
     pub(crate) notifications: Vec<NewNotification>,
@@ -336,6 +336,7 @@ impl State {
             }
             self.incidents.insert(incident.id, stored);
         }
+        self.groups.retain(|_, id| !changes.unfiled.contains(id));
         self.groups.extend(changes.groups.iter().copied());
         self.groups.retain(|key, _| !changes.closed_groups.contains(key));
         self.timeline.extend(changes.timeline.iter().cloned());

@@ -59,7 +59,11 @@ pub(super) struct Working<'l> {
     open_keys: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
     /// The newest alert of keys that have none open.
     returning: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
-    groups: HashMap<GroupHash, IncidentId>,
+    /// Under which hash an incident may be joined, as long as it has not been resolved since: how
+    /// often it was when it was filed.
+    groups: HashMap<GroupHash, (IncidentId, u32)>,
+    /// How often each incident was resolved in this batch.
+    closings: HashMap<IncidentId, u32>,
     touched_groups: Vec<GroupHash>,
     clocks: HashMap<ServiceId, (Timestamp, bool)>,
     counts: Vec<HourlyCount>,
@@ -90,7 +94,8 @@ impl<'l> Working<'l> {
             touched_incidents: Vec::new(),
             open_keys: HashMap::new(),
             returning: HashMap::new(),
-            groups: loaded.groups.iter().copied().collect(),
+            groups: loaded.groups.iter().map(|(key, id)| (*key, (*id, 0))).collect(),
+            closings: HashMap::new(),
             touched_groups: Vec::new(),
             clocks: loaded.service_clocks.iter().map(|(id, now)| (*id, (*now, false))).collect(),
             counts: Vec::new(),
@@ -165,6 +170,21 @@ impl<'l> Working<'l> {
         self.due.extend(due.map(|at| Reverse((at, Due::Key(key.clone())))));
     }
 
+    /// What has just fired stays watched.
+    pub(super) fn watch_again(&mut self, due: &Due) {
+        let next = match due {
+            Due::Alert(id) => self
+                .alerts
+                .get(id)
+                .map(|slot| &slot.value)
+                .and_then(|alert| alert.is_open().then(|| alert.dues.earliest()).flatten()),
+            Due::Incident(id) => self.incidents.get(id).and_then(|slot| slot.value.due),
+            // Its state is watched whenever it is set.
+            Due::Key(_) => None,
+        };
+        self.due.extend(next.map(|at| Reverse((at, due.clone()))));
+    }
+
     /// Takes out the earliest bound that is reached by `now`. Time does not go back: what a changed
     /// policy says was due before the change is due when that is noticed.
     pub(super) fn next_due(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
@@ -221,12 +241,15 @@ impl<'l> Working<'l> {
 
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
-        let Some(id) = self.groups.get(&key).copied() else {
+        let Some((id, closings)) = self.groups.get(&key).copied() else {
             if !self.loaded.asked.groups.contains(&key) {
                 self.missing.groups.push(key);
             }
             return None;
         };
+        if self.closings.get(&id).copied().unwrap_or(0) != closings {
+            return None;
+        }
         self.incident(id).filter(|incident| incident.is_open())
     }
 
@@ -343,7 +366,8 @@ impl<'l> Working<'l> {
         if let Some(group) = &incident.group {
             for hash in &group.hashes {
                 let key = (incident.service_id, group.rule, *hash);
-                self.groups.insert(key, incident.id);
+                let closings = self.closings.get(&incident.id).copied().unwrap_or(0);
+                self.groups.insert(key, (incident.id, closings));
                 self.touched_groups.push(key);
             }
         }
@@ -379,8 +403,11 @@ impl<'l> Working<'l> {
     ) -> Option<R> {
         self.incident(id)?;
         let slot = self.incidents.get_mut(&id)?;
-        let due = slot.value.due;
+        let (due, was_open) = (slot.value.due, slot.value.is_open());
         let result = change(&mut slot.value);
+        if was_open && !slot.value.is_open() {
+            *self.closings.entry(id).or_default() += 1;
+        }
         let timers = timers_of(self.directory, slot.value.service_id);
         slot.value.due = slot.value.next_due(&timers);
         if !slot.touched {

@@ -8,6 +8,7 @@ use std::{
 use super::{Slot, Working};
 use crate::domain::{
     changes::Changes,
+    id::IncidentId,
     key_state::KeyState,
     loading::{LoadKeys, SourceKey},
 };
@@ -27,6 +28,11 @@ impl Working<'_> {
         if !self.missing.is_empty() {
             return Err(Box::new(deduplicated(self.missing)));
         }
+        let is_open = |id: &IncidentId| {
+            self.incidents.get(id).is_some_and(|slot| slot.before.is_some() && slot.value.is_open())
+        };
+        self.changes.unfiled = self.closings.keys().copied().filter(is_open).collect();
+        self.changes.unfiled.sort();
         let Self {
             loaded,
             mut alerts,
@@ -57,9 +63,11 @@ impl Working<'_> {
         }
         let known: HashMap<&SourceKey, &KeyState> =
             loaded.key_states.iter().map(|(key, state)| (key, state)).collect();
+        let was_due: HashSet<&SourceKey> = loaded.due_keys.iter().map(|(key, _)| key).collect();
         for (key, service) in touched_keys {
             let Some(state) = key_states.get(&key) else { continue };
-            if known.get(&key) != Some(&state) {
+            // What was due is due at another time now, also where nothing else has changed.
+            if was_due.contains(&key) || known.get(&key) != Some(&state) {
                 let flapping = directory.service(service).map(|s| &s.policy.flapping);
                 let due = flapping.and_then(|flapping| state.due(flapping));
                 changes.key_states.push((key, service, state.clone(), due));

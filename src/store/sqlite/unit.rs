@@ -249,6 +249,7 @@ impl Unit for SqliteUnit {
             .iter()
             .filter(|incident| !incident.is_open() && incident.group.is_some())
             .map(|incident| incident.id.seq())
+            .chain(changes.unfiled.iter().map(|id| id.seq()))
             .collect();
         sql::DELETE_INCIDENT_KEYS
             .execute(c, &closed, |b, seq| {

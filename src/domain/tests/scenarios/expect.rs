@@ -149,7 +149,6 @@ impl Check<'_> {
     fn line(&self, line: &Line) -> Checked {
         match line.word(0) {
             "tell" | "refused" => Ok(()),
-            "nobody" => Ok(()),
             "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped" => {
                 self.disposition(line)
             }
@@ -209,7 +208,8 @@ impl Check<'_> {
             names.push(gateway.silence_name(on.silence).unwrap_or("a deleted silence").to_owned());
         }
         for by in &quiet.inhibited {
-            let source = by.source.and_then(|id| gateway.world.state.alerts.get(&id));
+            let open = by.source.filter(|_| by.until.is_none());
+            let source = open.and_then(|id| gateway.world.state.alerts.get(&id));
             names.push(source.map_or("?".to_owned(), |alert| alert.dedup_key.as_str().to_owned()));
         }
         names.sort();

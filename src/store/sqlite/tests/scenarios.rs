@@ -1,6 +1,8 @@
 //! The timelines of `tests/scenarios` over the database: it decides what the store of maps decides,
 //! and is closed and opened again whenever the configuration changes.
 
+use proptest::{prelude::*, test_runner::TestRunner};
+
 use super::{Scratch, commit_as, load_all, store_of};
 use crate::{
     domain::{
@@ -9,6 +11,7 @@ use crate::{
         id::{AuditId, Ids, Sequences},
         tests::{
             gateway::{Gateway, Happened},
+            noise::histories,
             scenarios,
             world::World,
         },
@@ -16,6 +19,9 @@ use crate::{
     },
     store::{Maintenance, Store as _, sqlite::SqliteStore},
 };
+
+/// Of random histories; each opens the database a few times.
+const CASES: u32 = 12;
 
 async fn configure(store: &SqliteStore, number: i64, change: &Configuration, at: Timestamp) {
     let audit = Audit {
@@ -78,6 +84,29 @@ async fn go_through(name: &str, log: &[Happened], expected: &Gateway, scratch: &
     assert_eq!(loaded.alerts, alerts, "{name}");
     assert_eq!(loaded.incidents, incidents, "{name}");
     store.close().await;
+}
+
+#[test]
+fn any_history_under_policies_that_change_is_the_same_over_the_database() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let scratch = Scratch::new("noise");
+    let policies = prop::collection::vec(histories::policy(), 1..4);
+    let strategy = (policies, prop::collection::vec(histories::step(), 1..40));
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..Default::default() };
+    let number = std::cell::Cell::new(0);
+
+    let result = TestRunner::new(config).run(&strategy, |(policies, steps)| {
+        number.set(number.get() + 1);
+        let (gateway, ..) = histories::run(&policies, &steps, |_, _| {});
+        let name = number.get().to_string();
+        runtime.block_on(go_through(&name, &gateway.log, &gateway, &scratch));
+        std::fs::remove_file(scratch.0.join(format!("{name}.db"))).unwrap();
+        Ok(())
+    });
+
+    if let Err(error) = result {
+        panic!("{}", error.to_string().chars().take(5000).collect::<String>());
+    }
 }
 
 #[tokio::test]
