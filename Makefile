@@ -89,6 +89,10 @@ openapi: needs-compiler ## Write openapi.json anew from the code
 bench: needs-compiler ## Measure throughput (benches/throughput); see docs/BENCHMARKS.md
 	benches/throughput/run.sh
 
+.PHONY: bench-replay
+bench-replay: needs-compiler ## Measure how fast stored events are decided again; see docs/BENCHMARKS.md
+	$(CARGO) bench --quiet --locked --bench replay
+
 .PHONY: bench-grouping
 bench-grouping: needs-compiler ## Measure similarity grouping on CSV files (DATA=dir); see docs/BENCHMARKS.md
 	@[ -n "$(DATA)" ] || { echo 'error: which folder? make bench-grouping DATA=<folder with CSV files>' >&2; exit 1; }
