@@ -199,7 +199,7 @@ impl Check<'_> {
         Ok(&self.play.gateway.world.state.incidents[&id])
     }
 
-    /// What suppresses an alert: names of silences, keys of sources (`?` once that is over).
+    /// What suppresses an alert: names of silences, keys of sources (`?`: none was open when it came).
     fn suppressors(&self, alert: &Alert) -> String {
         let gateway = &self.play.gateway;
         let quiet = &alert.standing.quiet;
@@ -208,8 +208,7 @@ impl Check<'_> {
             names.push(gateway.silence_name(on.silence).unwrap_or("a deleted silence").to_owned());
         }
         for by in &quiet.inhibited {
-            let open = by.source.filter(|_| by.until.is_none());
-            let source = open.and_then(|id| gateway.world.state.alerts.get(&id));
+            let source = by.source.and_then(|id| gateway.world.state.alerts.get(&id));
             names.push(source.map_or("?".to_owned(), |alert| alert.dedup_key.as_str().to_owned()));
         }
         names.sort();
