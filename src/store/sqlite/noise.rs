@@ -1,7 +1,10 @@
 //! What noise reduction keeps: states of keys, inhibitors and their targets, templates,
 //! notifications.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -166,7 +169,10 @@ pub(super) async fn save(c: &mut SqliteConnection, changes: &Changes) -> Result<
                 .bind(state.idle_since().map(Timestamp::as_millis));
         })
         .await?;
-    let listed: Vec<AlertId> = changes.sides.iter().map(|(id, ..)| *id).collect();
+    // An alert that is new is in no list yet.
+    let new: HashSet<AlertId> = changes.new_alerts.iter().map(|alert| alert.id).collect();
+    let listed = changes.sides.iter().map(|(id, ..)| *id).filter(|id| !new.contains(id));
+    let listed: Vec<AlertId> = listed.collect();
     sql::DELETE_TARGETS
         .execute(c, &listed, |b, id| {
             b.bind(id.seq());
