@@ -54,6 +54,14 @@ impl Gap {
     /// sources to say that they are still there: no false all-clear.
     const GRACE: Span = Span::from_secs(15 * 60);
 
+    /// The same with the one before it, if what waits since that one has not had its time yet: a
+    /// gateway that goes down again and again gives no false all-clear either.
+    #[must_use]
+    pub fn joined(self, before: Option<Self>) -> Self {
+        let before = before.filter(|before| self.from < before.to.plus(Self::GRACE));
+        Self { from: before.map_or(self.from, |before| before.from.min(self.from)), ..self }
+    }
+
     fn postpones(self, due: Timestamp) -> Timestamp {
         if self.from < due && due <= self.to { self.to.plus(Self::GRACE) } else { due }
     }

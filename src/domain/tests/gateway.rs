@@ -258,9 +258,9 @@ impl Gateway {
     /// The gateway comes back after it was down.
     pub(crate) fn was_down(&mut self, from: Timestamp, to: Timestamp) {
         let gap = Gap { from, to };
-        self.gap = Some(gap);
-        self.publish();
         self.log.push(Happened::Down(gap));
+        self.gap = Some(gap.joined(self.gap));
+        self.publish();
     }
 
     pub(crate) fn batch(&mut self, inputs: &[Input]) -> Vec<Outcome> {

@@ -133,7 +133,10 @@ pub(super) async fn started(
     now: Timestamp,
 ) -> Result<Option<Gap>, StoreError> {
     let alive = get_meta(connection, ALIVE).await?.map(Timestamp::from_millis);
-    let gap = alive.filter(|at| now.since(*at) >= GAP_MIN).map(|from| Gap { from, to: now });
+    let known = gap(connection).await?;
+    let gap = alive
+        .filter(|at| now.since(*at) >= GAP_MIN)
+        .map(|from| Gap { from, to: now }.joined(known));
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(store_error)?;
     if let Some(gap) = gap {
         set_meta(connection, GAP_FROM, gap.from.as_millis()).await?;
