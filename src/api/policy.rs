@@ -159,8 +159,7 @@ async fn apply(
                     services: [] if that is meant";
         return Err(ApiError::field("body", what));
     }
-    let known = Known::of(&api.ingest.directory());
-    let file = PolicyFile::parse(&text, &known).map_err(ApiError::InvalidPolicy)?;
+    let file = parse(text, &api).await?;
     let environment = api.environment;
     // What is named may be a pipe that nobody writes to: no worker waits for it.
     let found = web::block(move || keys(&file, environment).map(|keys| (file, keys))).await;
@@ -171,6 +170,14 @@ async fn apply(
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "no-store"));
     Ok(response.json(PlanView::of(applied)))
+}
+
+/// Reads a policy file. A large one takes as long as a thousand events: no worker that takes those
+/// is held up by it.
+pub(super) async fn parse(text: String, api: &Api) -> Result<PolicyFile, ApiError> {
+    let known = Known::of(&api.ingest.directory());
+    let parsed = web::block(move || PolicyFile::parse(&text, &known)).await;
+    parsed.map_err(|_| Unavailable::Draining)?.map_err(ApiError::InvalidPolicy)
 }
 
 /// Whether a line of YAML says nothing.

@@ -18,6 +18,7 @@ use super::{
     body,
     error::ApiError,
     members::{Members, REQUIRED},
+    policy,
     table::Call,
 };
 use crate::{
@@ -32,7 +33,6 @@ use crate::{
         time::{Span, Timestamp},
     },
     ingest::{PolicyRequest, candidate},
-    policy::{Known, PolicyFile},
     store::{
         Store, StoreError,
         query::{StoredEvent, StoredSpan},
@@ -104,8 +104,7 @@ async fn replay(
     let since = members.span("since", SINCE_DEFAULT, SINCE_MAX);
     let service = members.service(&today);
     members.finish()?;
-    let policy = policy.expect(REQUIRED);
-    let file = PolicyFile::parse(&policy, &Known::of(&today)).map_err(ApiError::InvalidPolicy)?;
+    let file = policy::parse(policy.expect(REQUIRED), &api).await?;
     let now = api.ingest.now();
     let (keys, prune, dry_run) = (std::collections::BTreeMap::new(), false, false);
     let candidate = candidate(PolicyRequest { file, keys, prune, dry_run }, &today, now)?;

@@ -28,9 +28,8 @@ pub const MAX_ALERTS_DEFAULT: u32 = 5000;
 const MAX_ALERTS_LIMIT: u32 = 100_000;
 /// Most fields of one rule.
 const FIELDS_MAX: usize = 10;
-/// How much alike texts must be unless the rule says otherwise, and what is entirely so; in
-/// ten-thousandths.
 pub use super::similarity::THRESHOLD_DEFAULT;
+/// What is entirely alike, in ten-thousandths.
 const THRESHOLD_MAX: u32 = 10_000;
 
 const KEYS: [&str; 11] = [

@@ -62,6 +62,34 @@ pub struct LoadKeys {
 pub const TARGETS_MAX: usize = 500;
 
 impl LoadKeys {
+    /// Asks for each thing once. Of a key that is asked for with different severities the incident
+    /// is needed.
+    pub fn dedup(&mut self) {
+        fn once<T: Ord>(items: &mut Vec<T>) {
+            items.sort_unstable();
+            items.dedup();
+        }
+        self.alert_keys.sort_unstable();
+        self.alert_keys.dedup_by(|later, kept| {
+            let same = (later.0, &later.1) == (kept.0, &kept.1);
+            if same && later.2 != kept.2 {
+                kept.2 = None;
+            }
+            same
+        });
+        once(&mut self.returning_keys);
+        once(&mut self.groups);
+        once(&mut self.alerts);
+        once(&mut self.incidents);
+        once(&mut self.bare_incidents);
+        once(&mut self.services);
+        once(&mut self.key_states);
+        once(&mut self.inhibitors);
+        once(&mut self.targets);
+        once(&mut self.contents);
+        once(&mut self.templates);
+    }
+
     pub fn is_empty(&self) -> bool {
         let Self {
             alert_keys,

@@ -11,7 +11,7 @@ use crate::domain::{
     event::{Content, Disposition, Fingerprints, Intent, Severity},
     id::{AlertId, ContentSeq, EventSeq, ServiceId},
     key::DedupKey,
-    standing::{Quiet, Standing},
+    standing::Standing,
     trace::{Stage, Trace},
 };
 
@@ -246,7 +246,7 @@ impl Batch<'_> {
         self.trace_quiet(id, trace);
         let suppressed = self.working.alert(id).is_some_and(Alert::is_suppressed);
         if suppressed {
-            self.tell_suppressed(id, &Quiet::default(), at.now, &actor);
+            self.tell_suppressed(id, at.now, &actor);
         } else {
             self.group(id, &content.summary, at.now, &actor, Some(trace));
             self.notice_flapping(id, at.now, flap.began);
@@ -305,7 +305,7 @@ impl Batch<'_> {
             Transition::Resolved => {
                 trace.decided(Stage::Dedup, "resolved", "the open alert is resolved", &[]);
                 if let Some(before) = &before {
-                    self.trace_flapping(before, at.now, trace);
+                    self.trace_flapping(before, trace);
                 }
                 Disposition::Resolved
             }

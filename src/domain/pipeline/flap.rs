@@ -243,7 +243,7 @@ impl<'d> Batch<'d> {
     }
 
     /// What a resolve means for a key that flaps.
-    pub(super) fn trace_flapping(&mut self, alert: &Alert, _now: Timestamp, trace: &mut Trace) {
+    pub(super) fn trace_flapping(&mut self, alert: &Alert, trace: &mut Trace) {
         let Some((flapping, _)) = self.watched(alert) else { return };
         let state = self.working.key_state(&key_of(alert));
         if state.flapping_since.is_some() {

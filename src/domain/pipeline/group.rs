@@ -156,9 +156,11 @@ impl<'d> Batch<'d> {
     }
 
     fn accepts(&mut self, id: IncidentId, now: Timestamp) -> bool {
-        let Some(incident) = self.working.incident(id).cloned() else { return false };
-        let rule = incident.group.as_ref().and_then(|g| self.rule(incident.service_id, g.rule));
-        rule.is_some_and(|rule| rule.accepts(&incident, now).is_ok())
+        let group =
+            |incident: &Incident| Some((incident.service_id, incident.group.as_ref()?.rule));
+        let Some((service, rule)) = self.working.incident(id).and_then(group) else { return false };
+        let Some(rule) = self.rule(service, rule) else { return false };
+        self.working.incident(id).is_some_and(|incident| rule.accepts(incident, now).is_ok())
     }
 
     /// Whether the incident of a key that comes back is opened again for it.

@@ -80,30 +80,7 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
     }
     // What is due takes effect before what comes later, whether a timer has got round to it or not.
     keys.due = inputs.iter().map(Input::received_at).max().map(|latest| (latest, TICK_MAX));
-    keys.alert_keys.sort();
-    keys.alert_keys.dedup_by(|later, kept| {
-        let same = (later.0, &later.1) == (kept.0, &kept.1);
-        if same && later.2 != kept.2 {
-            kept.2 = None;
-        }
-        same
-    });
-    keys.returning_keys.sort();
-    keys.returning_keys.dedup();
-    keys.groups.sort();
-    keys.groups.dedup();
-    keys.inhibitors.sort();
-    keys.inhibitors.dedup();
-    keys.key_states.sort();
-    keys.key_states.dedup();
-    keys.bare_incidents.sort();
-    keys.bare_incidents.dedup();
-    keys.alerts.sort();
-    keys.alerts.dedup();
-    keys.incidents.sort();
-    keys.incidents.dedup();
-    keys.services.sort();
-    keys.services.dedup();
+    keys.dedup();
     keys
 }
 

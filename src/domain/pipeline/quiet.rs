@@ -105,7 +105,7 @@ impl Batch<'_> {
         }
         let Some(after) = self.working.alert(id).cloned() else { return };
         match (alert.is_suppressed(), after.is_suppressed()) {
-            (false, true) => self.tell_suppressed(id, &alert.standing.quiet, now, actor),
+            (false, true) => self.tell_suppressed(id, now, actor),
             (true, false) => {
                 let kind = TimelineKind::Released;
                 let reason = "nothing suppresses it any more";
@@ -182,13 +182,7 @@ impl Batch<'_> {
         self.judge_again(&before, now, actor);
     }
 
-    pub(super) fn tell_suppressed(
-        &mut self,
-        id: AlertId,
-        _before: &Quiet,
-        now: Timestamp,
-        actor: &str,
-    ) {
+    pub(super) fn tell_suppressed(&mut self, id: AlertId, now: Timestamp, actor: &str) {
         let Some(alert) = self.working.alert(id) else { return };
         let incident = alert.incident_id;
         let reason = self.suppressed_by(&alert.standing.quiet.clone()).join("; ");

@@ -26,7 +26,8 @@ impl Working<'_> {
             }
         }
         if !self.missing.is_empty() {
-            return Err(Box::new(deduplicated(self.missing)));
+            self.missing.dedup();
+            return Err(Box::new(self.missing));
         }
         let is_open = |id: &IncidentId| {
             self.incidents.get(id).is_some_and(|slot| slot.before.is_some() && slot.value.is_open())
@@ -91,20 +92,4 @@ impl Working<'_> {
         changes.counts = counts;
         Ok(changes)
     }
-}
-
-fn deduplicated(mut keys: LoadKeys) -> LoadKeys {
-    fn once<T: Clone + Eq + std::hash::Hash>(items: &mut Vec<T>) {
-        let mut seen = HashSet::new();
-        items.retain(|item| seen.insert(item.clone()));
-    }
-    once(&mut keys.bare_incidents);
-    once(&mut keys.incidents);
-    once(&mut keys.groups);
-    once(&mut keys.key_states);
-    once(&mut keys.inhibitors);
-    once(&mut keys.targets);
-    once(&mut keys.contents);
-    once(&mut keys.templates);
-    keys
 }
