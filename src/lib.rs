@@ -11,7 +11,8 @@
 //! | [`domain`] | the pure core: what events mean and what follows from them |
 //! | [`wire`] | bytes to events and answers to bytes, as PagerDuty speaks |
 //! | [`store`] | what is kept, a batch at a time, and reading it |
-//! | [`ingest`] | the queue and the committer: the only writer |
+//! | [`ingest`] | the queue and the committer: the only writer of alerts and incidents |
+//! | [`notify`] | what receivers are told, each in its own language |
 //! | [`api`] | HTTP in: emitters, the JSON API, operations |
 //! | [`config`], [`telemetry`], [`clock`], [`shutdown`] | settings, logs and metrics, time, life and death |
 //! | [`app`], [`cli`] | the composition root and the command line |
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod ingest;
+pub mod notify;
 pub mod policy;
 pub mod shutdown;
 pub mod store;

@@ -116,6 +116,8 @@ ids! {
     /// A grouping, inhibition or notify rule. Kept when the service is edited, so that no open
     /// incident is split.
     RuleId
+    /// One thing owed to one receiver.
+    DeliveryId
     /// A row of the audit log.
     AuditId
     /// A row of a timeline.
@@ -146,6 +148,7 @@ pub struct Sequences {
     pub content: i64,
     pub change: i64,
     pub timeline: i64,
+    pub delivery: i64,
     /// What is configured (services, tokens, silences, rules, …) and audit rows share one: they
     /// are few.
     pub object: i64,
@@ -153,7 +156,16 @@ pub struct Sequences {
 
 impl Default for Sequences {
     fn default() -> Self {
-        Self { event: 1, alert: 1, incident: 1, content: 1, change: 1, timeline: 1, object: 1 }
+        Self {
+            event: 1,
+            alert: 1,
+            incident: 1,
+            content: 1,
+            change: 1,
+            timeline: 1,
+            delivery: 1,
+            object: 1,
+        }
     }
 }
 
@@ -234,6 +246,7 @@ makers! {
     incident IncidentId incident
     change ChangeId change
     timeline TimelineId timeline
+    delivery DeliveryId delivery
     service ServiceId object
     integration IntegrationId object
     token TokenId object

@@ -33,6 +33,7 @@ closed_enum! {
         AlertsAdded = "alerts_added",
         Acknowledged = "acknowledged",
         Resolved = "resolved",
+        Test = "test",
     }
 }
 

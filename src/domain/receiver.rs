@@ -7,7 +7,7 @@ mod settings;
 
 use serde_json::{Map, Value};
 
-pub use self::settings::private_address;
+pub use self::settings::{is_private, private_address};
 use super::{
     event::closed_enum,
     id::ReceiverId,

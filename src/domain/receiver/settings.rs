@@ -342,26 +342,45 @@ pub fn private_address(settings: &Map<String, Value>) -> Option<(&'static str, I
     is_private(address).then_some((key, address))
 }
 
-fn is_private(address: IpAddr) -> bool {
+/// Whether an address is of no public host: private, loopback, link-local, shared, reserved or for
+/// many, also where a version 6 address only wraps such a one.
+///
+/// Source: the IANA special-purpose address registries (RFC 6890).
+pub fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
+            let [a, b, c, _] = v4.octets();
             v4.is_private()
                 || v4.is_loopback()
                 || v4.is_link_local()
+                || v4.is_multicast()
                 || a == 0
+                || a >= 240
                 || (a == 100 && (64..128).contains(&b))
-                || v4.is_broadcast()
+                || (a, b, c) == (192, 0, 0)
+                || (a == 198 && (18..20).contains(&b))
         }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_private(v4.into()),
-            None => {
-                v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_unique_local()
-                    || v6.is_unicast_link_local()
+        IpAddr::V6(v6) => {
+            let [a, b, _, _, _, _, g, h] = v6.segments();
+            let wrapped = |high: u16, low: u16| {
+                IpAddr::from((u32::from(high) << 16 | u32::from(low)).to_be_bytes())
+            };
+            match v6.segments() {
+                // Mapped, translated (NAT64) and tunnelled (6to4) addresses of version 4.
+                [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+                    is_private(wrapped(g, h))
+                }
+                [0x2002, _, c, ..] => is_private(wrapped(b, c)),
+                _ => {
+                    v6.is_loopback()
+                        || v6.is_unspecified()
+                        || v6.is_unique_local()
+                        || v6.is_unicast_link_local()
+                        || v6.is_multicast()
+                        || (a, b) == (0x64, 0xff9b)
+                }
             }
-        },
+        }
     }
 }
 

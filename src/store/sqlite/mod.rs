@@ -45,11 +45,12 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 4] = [
+    const STEPS: [(i64, &str, &str); 5] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
         (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
+        (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
     ];
     Migrator::with_migrations(
         STEPS
@@ -279,6 +280,7 @@ impl Store for SqliteStore {
             "SELECT (SELECT max(seq) FROM events), (SELECT max(seq) FROM alerts), \
              (SELECT max(seq) FROM incidents), (SELECT max(seq) FROM contents), \
              (SELECT max(seq) FROM changes), (SELECT max(seq) FROM timeline), \
+             (SELECT max(seq) FROM deliveries), \
              max((SELECT coalesce(max(seq), 0) FROM services), \
                  (SELECT coalesce(max(seq), 0) FROM integrations), \
                  (SELECT coalesce(max(seq), 0) FROM tokens), \
@@ -301,7 +303,8 @@ impl Store for SqliteStore {
             content: next(3)?,
             change: next(4)?,
             timeline: next(5)?,
-            object: next(6)?,
+            delivery: next(6)?,
+            object: next(7)?,
         })
     }
 

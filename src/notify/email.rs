@@ -1,0 +1,30 @@
+//! Not written yet.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::{Attempt, Guard, Message, Notifier, Sent, secret::Secrets};
+
+#[derive(Debug)]
+pub struct Email;
+
+impl Email {
+    pub fn new(
+        _settings: &Map<String, Value>,
+        _secrets: &Secrets,
+        _http: Guard,
+    ) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+#[async_trait]
+impl Notifier for Email {
+    fn compose(&self, _message: &Message) -> Result<Value, String> {
+        Err("not written yet".to_owned())
+    }
+
+    async fn send(&self, _attempt: &Attempt<'_>) -> Sent {
+        Sent::dead("not written yet")
+    }
+}
