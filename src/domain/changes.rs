@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     alert::{Alert, Status},
+    delivery::NewDelivery,
     enrich::EnrichNote,
     event::{
         Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity,
@@ -11,7 +12,8 @@ use super::{
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId, ServiceId, TimelineId,
+        AlertId, ChangeId, ContentSeq, DeliveryId, EventId, EventSeq, IncidentId, ReceiverId,
+        RuleId, ServiceId, TimelineId,
     },
     incident::Incident,
     key::DedupKey,
@@ -92,6 +94,11 @@ pub enum Verb {
     Assign(Option<String>),
     /// Of an incident: its open alerts move into that one.
     Merge(IncidentId),
+    /// Of an incident: a receiver cannot be reached, so this one is told.
+    FallBack {
+        from: Arc<str>,
+        to: Arc<str>,
+    },
 }
 
 /// One input of the pipeline.
@@ -102,6 +109,11 @@ pub enum Input {
     Action(Arc<ActionInput>),
     /// What is due at this time takes effect.
     Tick(Timestamp),
+    /// A test of a receiver.
+    Test {
+        receiver: ReceiverId,
+        received_at: Timestamp,
+    },
     /// All open alerts of a service that is going away are resolved.
     CloseService {
         service_id: ServiceId,
@@ -116,6 +128,8 @@ pub enum Outcome {
     Event(Receipt),
     Change(ChangeId),
     Action(ActionOutcome),
+    /// `None`: there is no such receiver.
+    Test(Option<DeliveryId>),
     /// How many alerts and incidents a tick or a closing changed.
     Settled(usize),
 }
@@ -210,6 +224,7 @@ pub struct Changes {
     pub woken: Vec<(InhibitionKey, Timestamp)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
     pub notifications: Vec<NewNotification>,
+    pub deliveries: Vec<NewDelivery>,
     pub tally: Tally,
 }
 
@@ -240,6 +255,7 @@ impl Changes {
             woken,
             templates,
             notifications,
+            deliveries,
             tally: _,
         } = self;
         events.is_empty()
@@ -258,6 +274,7 @@ impl Changes {
             && woken.is_empty()
             && templates.is_empty()
             && notifications.is_empty()
+            && deliveries.is_empty()
     }
 }
 
@@ -430,7 +447,7 @@ impl Input {
             Self::Change(change) => change.received_at,
             Self::Action(action) => action.received_at,
             Self::Tick(now) => *now,
-            Self::CloseService { received_at, .. } => *received_at,
+            Self::Test { received_at, .. } | Self::CloseService { received_at, .. } => *received_at,
         }
     }
 }

@@ -150,6 +150,8 @@ pub struct Asked {
     pub alerts: HashSet<AlertId>,
     pub groups: HashSet<GroupHash>,
     pub incidents: HashSet<IncidentId>,
+    /// With all their open alerts.
+    pub whole: HashSet<IncidentId>,
     pub key_states: HashSet<SourceKey>,
     pub inhibitors: HashSet<InhibitionKey>,
     pub targets: HashSet<InhibitionKey>,
@@ -164,6 +166,7 @@ impl Loaded {
         asked.alerts.extend(&keys.alerts);
         asked.groups.extend(&keys.groups);
         asked.incidents.extend(keys.bare_incidents.iter().chain(&keys.incidents));
+        asked.whole.extend(&keys.incidents);
         asked.key_states.extend(keys.key_states.iter().cloned());
         asked.inhibitors.extend(&keys.inhibitors);
         asked.targets.extend(&keys.targets);
@@ -202,6 +205,7 @@ impl Loaded {
         self.asked.alerts.extend(asked.alerts);
         self.asked.groups.extend(asked.groups);
         self.asked.incidents.extend(asked.incidents);
+        self.asked.whole.extend(asked.whole);
         self.asked.key_states.extend(asked.key_states);
         self.asked.inhibitors.extend(asked.inhibitors);
         self.asked.targets.extend(asked.targets);

@@ -21,7 +21,7 @@ use crate::{
             Verb,
         },
         event::{ChangeEvent, Event, StoredBody},
-        id::ChangeId,
+        id::{ChangeId, DeliveryId, ReceiverId},
         pipeline,
         routing::Directory,
         service::Integration,
@@ -133,7 +133,7 @@ impl Ingest {
         let input = EventInput { integration, received_at, event, body, prepared };
         match self.submit(Input::Event(Arc::new(input)), held).await? {
             Outcome::Event(receipt) => Ok(receipt),
-            Outcome::Change(_) | Outcome::Action(_) | Outcome::Settled(_) => {
+            Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_) => {
                 unreachable!("an event is answered with a receipt")
             }
         }
@@ -174,7 +174,7 @@ impl Ingest {
         let input = ChangeInput { integration, received_at, change };
         match self.submit(Input::Change(Arc::new(input)), bytes + 1024).await? {
             Outcome::Change(id) => Ok(id),
-            Outcome::Event(_) | Outcome::Action(_) | Outcome::Settled(_) => {
+            Outcome::Event(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_) => {
                 unreachable!("a change event is answered with its id")
             }
         }
@@ -191,8 +191,19 @@ impl Ingest {
         let input = Arc::new(ActionInput { target, verb, actor, received_at });
         match self.submit(Input::Action(input), 1024).await? {
             Outcome::Action(outcome) => Ok(outcome),
-            Outcome::Event(_) | Outcome::Change(_) | Outcome::Settled(_) => {
+            Outcome::Event(_) | Outcome::Change(_) | Outcome::Test(_) | Outcome::Settled(_) => {
                 unreachable!("an action is answered with its outcome")
+            }
+        }
+    }
+
+    /// Owes a receiver a test; `None` if there is no such receiver.
+    pub async fn test(&self, receiver: ReceiverId) -> Result<Option<DeliveryId>, Unavailable> {
+        let received_at = self.clock.now();
+        match self.submit(Input::Test { receiver, received_at }, 0).await? {
+            Outcome::Test(delivery) => Ok(delivery),
+            Outcome::Event(_) | Outcome::Change(_) | Outcome::Action(_) | Outcome::Settled(_) => {
+                unreachable!("a test is answered with its delivery")
             }
         }
     }
@@ -201,7 +212,7 @@ impl Ingest {
     pub async fn tick(&self, now: Timestamp) -> Result<usize, Unavailable> {
         match self.submit(Input::Tick(now), 0).await? {
             Outcome::Settled(changed) => Ok(changed),
-            Outcome::Event(_) | Outcome::Change(_) | Outcome::Action(_) => {
+            Outcome::Event(_) | Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) => {
                 unreachable!("a tick is answered with a number")
             }
         }

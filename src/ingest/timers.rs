@@ -77,7 +77,7 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
             Maintenance::PurgeEvents { before: now.minus(retention.events) },
             Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
             Maintenance::PurgeChanges { before: now.minus(retention.changes) },
-            Maintenance::PurgeNotifications { before: now.minus(retention.deliveries) },
+            Maintenance::PurgeDeliveries { before: now.minus(retention.deliveries) },
             Maintenance::PurgeKeys { before: now.minus(key_state::KEPT) },
             Maintenance::PurgeInhibitors { before: now.minus(INHIBITORS_KEPT) },
             Maintenance::PurgeTemplates,

@@ -83,6 +83,9 @@ pub struct Attempt<'a> {
     pub payload: &'a Value,
     /// What this notifier last returned for the lane.
     pub remote: Option<&'a Value>,
+    /// It follows at once on an [`Outcome::Continue`] of this process: nothing can have been sent
+    /// in between.
+    pub continues: bool,
     pub now: Timestamp,
 }
 

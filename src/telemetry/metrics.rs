@@ -5,6 +5,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use super::outbox::OutboxMetrics;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -13,6 +14,8 @@ use prometheus::{
 /// Every metric of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
+    /// Of what is owed to receivers.
+    pub outbox: OutboxMetrics,
     registry: Registry,
     events_received: IntCounterVec,
     events_rejected: IntCounterVec,
@@ -49,6 +52,7 @@ impl Metrics {
     pub fn new(version: &str, started_at_seconds: f64) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
+            outbox: OutboxMetrics::new(&registry)?,
             events_received: IntCounterVec::new(
                 Opts::new(
                     "dutygate_events_received_total",

@@ -40,6 +40,7 @@ impl Batch<'_> {
                 if let Some(incident_id) = incident_id {
                     self.acknowledge_incident(incident_id, now, actor, "one of its alerts was");
                 }
+                self.tell_of_alert(id, now);
             }
             Transition::Resolved => self.close(&before, now, actor, reason, by_source),
             Transition::Merged | Transition::Unchanged => {}
@@ -62,11 +63,14 @@ impl Batch<'_> {
         self.working.count(before.service_id, now).resolved_alerts += 1;
         let lasted = by_source.then(|| now.since(before.first_event_at));
         let by_person = !by_source && actor != TIMER;
-        let held_until = self.flap_on_resolve(before, lasted, by_person, now);
-        if let Some((until, incident)) = held_until.zip(incident_id) {
+        let held = self.flap_on_resolve(before, lasted, by_person, now);
+        if let Some((until, incident)) = held.incident.zip(incident_id) {
             self.working.change_incident(incident, |i| i.notices.held_until = Some(until));
         }
         self.reflect(before, false, now, actor);
+        if !held.alert {
+            self.tell_of_alert(id, now);
+        }
         if before.standing != Standing::default() {
             self.count_sources(id, now, actor);
             let sides = &before.standing.matches.sides;
@@ -76,7 +80,8 @@ impl Batch<'_> {
             }
             // Nothing looks at it any more, and its row stays small.
             self.working.change_alert(id, |alert| {
-                alert.standing = Standing::default();
+                let told = std::mem::take(&mut alert.standing.told);
+                alert.standing = Standing { told, ..Standing::default() };
                 alert.stale = false;
             });
         }
@@ -186,7 +191,7 @@ impl Batch<'_> {
                 self.unacknowledge_alert(id, now, actor, "by hand");
                 ActionOutcome::Changed
             }
-            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_), _) => {
+            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_) | Verb::FallBack { .. }, _) => {
                 ActionOutcome::Conflict("this is done to incidents, not to alerts")
             }
             (Verb::Acknowledge, Status::Acknowledged)
@@ -239,6 +244,9 @@ impl Batch<'_> {
                 }
                 ActionOutcome::Changed
             }
+            (Verb::FallBack { from, to }, Status::Triggered | Status::Acknowledged) => {
+                self.fall_back(id, from, to, now)
+            }
             (Verb::Assign(user), _) => self.assign(id, user.as_deref(), now, actor),
             (Verb::Snooze(span), Status::Triggered | Status::Acknowledged) => {
                 self.snooze(id, *span, now, actor)
@@ -248,7 +256,7 @@ impl Batch<'_> {
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
-            | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
+            | (Verb::Resolve | Verb::FallBack { .. }, Status::Resolved) => ActionOutcome::Unchanged,
             (
                 Verb::Acknowledge | Verb::Unacknowledge | Verb::Snooze(_) | Verb::Merge(_),
                 Status::Resolved,
@@ -270,6 +278,7 @@ impl Batch<'_> {
             let kind = TimelineKind::Unacknowledged;
             self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
             self.count_sources(id, now, actor);
+            self.tell_of_alert(id, now);
         }
     }
 

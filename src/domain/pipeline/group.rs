@@ -226,6 +226,7 @@ impl<'d> Batch<'d> {
             self.tell_effect(incident_id, effect, now, actor);
         }
         self.judge_incident(incident_id, now);
+        self.tell_of_alert(id, now);
     }
 }
 

@@ -5,6 +5,7 @@
 //! matters when a timer got round to it, nor how the inputs were cut into batches.
 
 mod actions;
+mod deliver;
 mod events;
 mod flap;
 mod group;
@@ -71,7 +72,7 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                     }
                 }
             },
-            Input::Tick(_) => {}
+            Input::Tick(_) | Input::Test { .. } => {}
             Input::CloseService { service_id, .. } => {
                 keys.open_of_service = Some((*service_id, TICK_MAX));
                 keys.services.push(*service_id);
@@ -102,6 +103,9 @@ pub fn process(
             Input::Change(change) => batch.change_event(change),
             Input::Action(action) => Outcome::Action(batch.action(action)),
             Input::Tick(now) => Outcome::Settled(batch.settle(*now)),
+            Input::Test { receiver, received_at } => {
+                Outcome::Test(batch.test_receiver(*receiver, *received_at))
+            }
             Input::CloseService { service_id, actor, received_at } => {
                 Outcome::Settled(batch.close_service(*service_id, actor, *received_at))
             }

@@ -239,6 +239,20 @@ impl<'l> Working<'l> {
         self.incidents.get(&id).map(|slot| &slot.value)
     }
 
+    /// Asks for all open alerts of an incident, if they were not loaded.
+    pub(super) fn ask_for_open_alerts(&mut self, id: IncidentId) {
+        if !self.loaded.asked.whole.contains(&id) {
+            self.missing.incidents.push(id);
+        }
+    }
+
+    /// Asks for an alert, if it was not loaded.
+    pub(super) fn ask_for_alert(&mut self, id: AlertId) {
+        if !self.alerts.contains_key(&id) && !self.loaded.asked.alerts.contains(&id) {
+            self.missing.alerts.push(id);
+        }
+    }
+
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
         let Some((id, closings)) = self.groups.get(&key).copied() else {

@@ -8,6 +8,7 @@ mod lock;
 mod log;
 mod maintenance;
 mod noise;
+mod outbox;
 mod query;
 mod rows;
 mod statements;
@@ -32,7 +33,7 @@ use sqlx::{
         SqliteSynchronous,
     },
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
@@ -118,6 +119,8 @@ pub struct SqliteStore {
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
     names: RwLock<Arc<Names>>,
+    /// Wakes who sends what is owed.
+    nudge: Arc<Notify>,
     _lock: lock::FileLock,
 }
 
@@ -191,6 +194,7 @@ impl SqliteStore {
             writer: Arc::new(Mutex::new(writer)),
             readers,
             names: RwLock::new(Arc::new(names)),
+            nudge: Arc::default(),
             _lock: lock,
         };
         Ok((store, is_new))
@@ -256,6 +260,8 @@ impl Store for SqliteStore {
             writer,
             names: self.names(),
             finished: false,
+            owes: false,
+            nudge: Arc::clone(&self.nudge),
         }))
     }
 

@@ -325,7 +325,7 @@ fn the_histories_are_rich_enough_to_mean_something() {
         }
     }
 
-    let missing: Vec<_> =
-        Reason::ALL.iter().filter(|reason| !reasons.contains_key(reason.as_str())).collect();
+    let decided = Reason::ALL.iter().filter(|reason| **reason != Reason::Test);
+    let missing: Vec<_> = decided.filter(|reason| !reasons.contains_key(reason.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?} of {reasons:?}");
 }

@@ -174,7 +174,9 @@ impl Check<'_> {
     fn disposition(&self, line: &Line) -> Checked {
         let receipt = self.answers.iter().rev().find_map(|(_, outcome)| match outcome {
             Outcome::Event(receipt) => Some(receipt),
-            Outcome::Change(_) | Outcome::Action(_) | Outcome::Settled(_) => None,
+            Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_) => {
+                None
+            }
         });
         let receipt = receipt.ok_or("no event in this step")?;
         equal("what became of it", line.word(0), Disposition::as_str(receipt.disposition))?;

@@ -330,6 +330,7 @@ pub(super) fn refusal(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Action(ActionOutcome::Changed)
         | Outcome::Event(_)
         | Outcome::Change(_)
+        | Outcome::Test(_)
         | Outcome::Settled(_) => None,
     }
 }

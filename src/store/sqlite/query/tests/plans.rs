@@ -25,7 +25,7 @@ fn refuse_scans(plan: &[String], what: &str) {
         "hourly_counts",
         "inhibitors",
         "key_states",
-        "notifications",
+        "deliveries",
         "templates",
     ];
     const SHORT: [&str; 12] = ["a", "e", "c", "i", "t", "d", "b", "x", "h", "n", "k", "timeline"];
