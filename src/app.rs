@@ -3,6 +3,7 @@
 //! Going down follows the data: not ready → no new connections → what is on its way is answered →
 //! the last batch is committed → the database is closed. Whatever was answered 2xx is on disk.
 
+mod caretaker;
 mod first_start;
 mod heartbeat;
 mod server;
@@ -26,6 +27,7 @@ use crate::{
         configure,
         timers::{self, Retention},
     },
+    notify, outbox,
     shutdown::Tasks,
     store::{Store, sqlite::SqliteStore},
     telemetry::{logging::Logging, metrics::Metrics},
@@ -136,6 +138,11 @@ impl Gateway {
             Arc::clone(&clock),
             Arc::clone(&metrics),
         );
+        let guard = notify::Guard::new(settings.outbound.allow_private_addresses);
+        let http = notify::http::Http::new(guard).context("HTTP to receivers")?;
+        let secrets = notify::secret::Secrets::new(config::variable);
+        let receivers = outbox::Receivers::new(secrets, http);
+        let outlook = outbox::Outlook::default();
         let health = Arc::new(DatabaseHealth::default());
         let committer = Committer {
             commands,
@@ -186,6 +193,22 @@ impl Gateway {
             }
         };
         let stop = tasks.soft();
+        let parts = outbox::Parts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            notifiers: Arc::new(receivers),
+            base_url: settings.base_url(),
+            worker: uuid::Uuid::new_v4().to_string(),
+            outlook: outlook.clone(),
+        };
+        tasks.spawn_essential("outbox", outbox::Dispatcher::new(parts).run(stop.clone()));
+        let caretaker = caretaker::Caretaker::new(
+            ingest.clone(),
+            Arc::clone(&store) as Arc<dyn Store>,
+            outlook,
+        );
+        tasks.spawn_essential("caretaker", caretaker.run(stop.clone()));
         tasks.spawn_essential("timers", timers::tick(ingest.clone(), stop.clone()));
         tasks.spawn_essential("search index", timers::index(ingest.clone(), stop.clone()));
         tasks.spawn_essential("alive", timers::alive(ingest.clone(), stop.clone()));

@@ -37,6 +37,9 @@ closed_enum! {
     Knows { No = "no", Maybe = "maybe", Yes = "yes" }
 }
 
+/// How the error of a resolve begins that was not sent because its receiver knew of nothing.
+pub const NEVER_TOLD: &str = "never told";
+
 /// A receiver as it was at one version. Never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRevision {
