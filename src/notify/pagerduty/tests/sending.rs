@@ -242,7 +242,7 @@ async fn a_slow_answer_is_read_to_its_end() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 64 * 1024];
+        let mut request = vec![0; 64 * 1024];
         let read = stream.read(&mut request).unwrap();
         assert!(read > 0);
         let answer = "HTTP/1.1 400 Bad\r\ncontent-length: 18\r\n\r\nInvalid routing ke";
