@@ -132,6 +132,9 @@ impl Gateway {
         let open = store.open_counts().await?;
         metrics.set_open(&open.alerts_by_label(), &open.incidents_by_label());
         metrics.flapping(open.flapping);
+        let kept = directory.load_full();
+        let receivers = kept.receivers().map(|r| (r.name.as_str(), r.kind.as_str()));
+        metrics.outbox.set_receivers(receivers);
         let (ingest, commands) = Ingest::new(
             settings.ingest.queue_capacity,
             Arc::clone(&directory),
@@ -175,6 +178,7 @@ impl Gateway {
                 environment: config::variable,
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
+                outlook: outlook.clone(),
             });
             // Bound before anything is made that is shown this once: a port in use, which is what
             // goes wrong at a first start, must not cost the operator the token.
@@ -218,13 +222,13 @@ impl Gateway {
             changes: settings.retention.changes,
             deliveries: settings.retention.deliveries,
         };
-        tasks.spawn_essential("purge", timers::purge(ingest, retention, stop.clone()));
+        tasks.spawn_essential("purge", timers::purge(ingest.clone(), retention, stop.clone()));
         if let Some(url) = &settings.heartbeat_url {
             let beat = heartbeat::Heartbeat::new(url.clone(), Arc::clone(&api.health))?;
             tasks.spawn("heartbeat", beat.run(stop.clone()));
         }
         let measured = Arc::clone(&store) as Arc<dyn Store>;
-        tasks.spawn_essential("measure", timers::measure(measured, metrics, stop));
+        tasks.spawn_essential("measure", timers::measure(ingest, measured, metrics, stop));
         Ok(Self {
             bound: listening.bound.clone(),
             certificate: listening.certificate.clone(),

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("policy", &["domain"]),
     ("ingest", &["domain", "policy", "store", "clock", "telemetry"]),
-    ("api", &["domain", "wire", "policy", "store", "ingest", "clock", "telemetry"]),
+    ("api", &["domain", "wire", "policy", "store", "outbox", "ingest", "clock", "telemetry"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
     ("lib", EVERYTHING),
@@ -153,6 +153,8 @@ fn the_layers_have_no_cycle() {
         "shutdown",
         "policy",
         "ingest",
+        "notify",
+        "outbox",
         "api",
     ];
     for name in below {

@@ -1,6 +1,8 @@
 //! Receivers: `/api/v1/receivers`. Their secrets are not here: settings say where the gateway finds
 //! them.
 
+mod test;
+
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -38,11 +40,12 @@ pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/receivers/{id}", || web::to(show)),
     Call::put("/api/v1/receivers/{id}", || web::to(replace)),
     Call::delete("/api/v1/receivers/{id}", || web::to(delete)),
+    Call::post("/api/v1/receivers/{id}/test", || web::to(test::test)),
 ];
 
 /// What is documented of this file.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(list, create, show, replace, delete))]
+#[openapi(paths(list, create, show, replace, delete, test::test))]
 pub(super) struct Documented;
 
 /// Whom incidents are handed on to. The settings of its kind stand beside the members that all

@@ -99,6 +99,11 @@ pub enum Verb {
         from: Arc<str>,
         to: Arc<str>,
     },
+    /// Of an incident: what a receiver could not be told is sent once more. Only noted here.
+    Retry {
+        receiver: Arc<str>,
+        reason: Reason,
+    },
 }
 
 /// One input of the pipeline.
@@ -389,6 +394,7 @@ closed_enum! {
         Assigned = "assigned",
         Merged = "merged",
         Notified = "notified",
+        Retried = "retried",
     }
 }
 

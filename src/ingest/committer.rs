@@ -431,6 +431,8 @@ impl Committer {
                 self.metrics.forget_service(&gone.name);
             }
         }
+        let receivers = new.receivers().map(|r| (r.name.as_str(), r.kind.as_str()));
+        self.metrics.outbox.set_receivers(receivers);
         let renamed = old
             .services()
             .any(|service| new.service(service.id).is_some_and(|now| now.name != service.name));

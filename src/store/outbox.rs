@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{
     StoreError,
     query::{
-        Listed, Page,
+        IncidentRef, Listed, Page,
         views::{AlertView, DeliveryView, IncidentView},
     },
 };
@@ -182,14 +182,14 @@ pub struct DeadLetter {
     pub error: Option<String>,
 }
 
-/// What deliveries are listed.
+/// What a delivery has to be. Within one member one value has to fit, and all members have to; an
+/// empty member fits everything.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     pub states: Vec<DeliveryState>,
-    /// By name or id.
+    /// By the name that it had when it was owed, or by id.
     pub receivers: Vec<String>,
-    /// By number.
-    pub incidents: Vec<i64>,
+    pub incidents: Vec<IncidentRef>,
 }
 
 /// What came of retrying by hand.
@@ -225,6 +225,9 @@ pub trait Outbox: Send + Sync {
 
     /// What each is about, in their order; `None` if that is gone.
     async fn subjects(&self, of: &[Leased]) -> Result<Vec<Option<Subject>>, StoreError>;
+
+    /// Receivers that have, or ever had, this name or id.
+    async fn receivers_called(&self, name_or_id: &str) -> Result<Vec<ReceiverId>, StoreError>;
 
     /// Queues a dead delivery again, and the resolve behind it.
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError>;

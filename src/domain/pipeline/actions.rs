@@ -191,9 +191,14 @@ impl Batch<'_> {
                 self.unacknowledge_alert(id, now, actor, "by hand");
                 ActionOutcome::Changed
             }
-            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_) | Verb::FallBack { .. }, _) => {
-                ActionOutcome::Conflict("this is done to incidents, not to alerts")
-            }
+            (
+                Verb::Snooze(_)
+                | Verb::Assign(_)
+                | Verb::Merge(_)
+                | Verb::FallBack { .. }
+                | Verb::Retry { .. },
+                _,
+            ) => ActionOutcome::Conflict("this is done to incidents, not to alerts"),
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
             | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
@@ -247,6 +252,12 @@ impl Batch<'_> {
             }
             (Verb::FallBack { from, to }, Status::Triggered | Status::Acknowledged) => {
                 self.fall_back(id, from, to, now)
+            }
+            (Verb::Retry { receiver, reason }, _) => {
+                let kind = TimelineKind::Retried;
+                let what = format!("{receiver}: {reason}");
+                self.working.tell(self.ids, now, None, Some(id), kind, actor, what);
+                ActionOutcome::Changed
             }
             (Verb::Assign(user), _) => self.assign(id, user.as_deref(), now, actor),
             (Verb::Snooze(span), Status::Triggered | Status::Acknowledged) => {

@@ -163,6 +163,17 @@ impl Outbox for SqliteStore {
         super::query::subjects(&mut transaction, of).await
     }
 
+    async fn receivers_called(&self, name_or_id: &str) -> Result<Vec<ReceiverId>, StoreError> {
+        let id = Uuid::try_parse(name_or_id).ok();
+        let found: Vec<Uuid> = sqlx::query_scalar(sql::RECEIVERS_CALLED)
+            .bind(name_or_id)
+            .bind(id)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_iter().map(ReceiverId::from_uuid).collect())
+    }
+
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError> {
         let retried = transaction!(self, c => record::retry(c, id, now).await?)?;
         if retried == Retried::Queued {

@@ -117,6 +117,9 @@ pub(super) const PULL_FORWARD: &str = "UPDATE deliveries INDEXED BY deliveries_d
 
 pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver_revisions WHERE receiver_seq = ?1 AND version = ?2";
 
+pub(super) const RECEIVERS_CALLED: &str =
+    "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
+
 pub(super) const DEAD: &str =
     "SELECT lane, incident_seq, reason, state FROM deliveries WHERE seq = ?1 AND id = ?2";
 
