@@ -95,7 +95,10 @@ async fn a_receiver_that_is_down_delays_no_other_and_loses_nothing() {
         let what: Vec<&str> = messages.iter().map(|(_, what)| what.as_str()).collect();
         assert_eq!(what, ["incident.opened", "incident.resolved"], "incident {incident}");
     }
-    assert!(bad.told().iter().all(|told| told.body["data"]["late_by"].is_string()));
+    // What may have arrived is sent again as it was; what was not tried says how late it is.
+    let told = bad.told();
+    let mut resolves = told.iter().filter(|told| told.what() == "incident.resolved");
+    assert!(resolves.all(|told| told.body["data"]["late_by"].is_string()), "{told:?}");
     gateway.drain().await;
 }
 
