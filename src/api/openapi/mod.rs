@@ -20,9 +20,9 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, deliveries, events, explain, incidents, inhibition_rules, integrations,
-    operations, page, policy as policy_file, receivers, replay, routes, services, silences, stats,
-    table::Call, tokens,
+    Api, alerts, audit, changes, deliveries, events, explain, incidents, inhibition_rules,
+    integrations, operations, page, policy as policy_file, receivers, replay, routes, services,
+    silences, stats, table::Call, tokens,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];

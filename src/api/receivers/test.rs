@@ -30,10 +30,7 @@ pub(super) struct TestView {
     /// What came back, without secrets, cut at 8 KB.
     answer: String,
     /// What went wrong, or what it waits for; null if it was delivered.
-    #[schema(
-        required,
-        example = "not let in (status 401): check the receiver's secret"
-    )]
+    #[schema(required, example = "not let in (status 401): check the receiver's secret")]
     error: Option<String>,
     /// Its delivery has what was sent.
     #[schema(value_type = String, format = Uuid)]
