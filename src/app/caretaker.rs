@@ -217,7 +217,7 @@ impl Caretaker {
         }
         let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
         if !ids.is_empty() {
-            self.store.note(&ids).await?;
+            self.store.dealt_with(&ids).await?;
         }
         Ok(serious)
     }

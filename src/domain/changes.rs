@@ -178,6 +178,8 @@ pub struct Tally {
     pub paused: u64,
     pub dropped: u64,
     pub storms: u64,
+    /// Incidents that were opened with an alert that no notify rule matches.
+    pub unheard: u64,
     /// By how much the number of open flapping alerts changes.
     pub flapping: i64,
 }
@@ -190,6 +192,7 @@ impl Tally {
         self.paused += more.paused;
         self.dropped += more.dropped;
         self.storms += more.storms;
+        self.unheard += more.unheard;
         self.flapping += more.flapping;
     }
 }

@@ -288,7 +288,8 @@ impl Committer {
         for count in &changes.counts {
             self.metrics.noise(name(count.service_id), count.events, count.incidents);
         }
-        let Tally { silenced, inhibited, muted, paused, dropped, storms, flapping } = changes.tally;
+        let Tally { silenced, inhibited, muted, paused, dropped, storms, unheard, flapping } =
+            changes.tally;
         let suppressed = [
             ("silence", silenced),
             ("inhibition", inhibited),
@@ -300,6 +301,7 @@ impl Committer {
             self.metrics.suppressed(reason, alerts);
         }
         self.metrics.storms(storms);
+        self.metrics.unheard(unheard);
         self.metrics.flapping(flapping);
         for reason in Reason::ALL {
             let decided = changes.notifications.iter().filter(|told| told.reason == *reason);

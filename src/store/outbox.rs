@@ -239,7 +239,7 @@ pub trait Outbox: Send + Sync {
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// They have been.
-    async fn note(&self, dead: &[DeliveryId]) -> Result<(), StoreError>;
+    async fn dealt_with(&self, dead: &[DeliveryId]) -> Result<(), StoreError>;
 
     /// Which receivers have dead deliveries that were never retried, by name.
     async fn receivers_with_dead(&self) -> Result<Vec<String>, StoreError>;

@@ -235,6 +235,7 @@ impl Batch<'_> {
             (Verb::Unacknowledge, Status::Acknowledged) => {
                 let kind = TimelineKind::Unacknowledged;
                 self.working.tell(self.ids, now, None, Some(id), kind, actor, "by hand");
+                self.heard_there(id, actor);
                 self.wake_incident(id, now);
                 let reason = "its incident's acknowledgement was taken back";
                 for alert in self.open_alerts_of(id) {
@@ -273,6 +274,17 @@ impl Batch<'_> {
                 Status::Resolved,
             ) => ActionOutcome::Conflict("the incident is resolved"),
         }
+    }
+
+    /// A receiver at which the acknowledgement was taken back need not be told so.
+    fn heard_there(&mut self, id: IncidentId, actor: &str) {
+        let Some(receiver) = actor.strip_prefix("pagerduty:") else { return };
+        self.working.change_incident(id, |incident| {
+            let holdings = incident.notices.holdings.iter_mut();
+            for holding in holdings.filter(|holding| &*holding.receiver == receiver) {
+                holding.acknowledged = false;
+            }
+        });
     }
 
     pub(super) fn unacknowledge_alert(

@@ -236,7 +236,7 @@ impl<'s> Play<'s> {
             "merge" => Verb::Merge(self.merge_into(line)?),
             other => return Err(format!("nobody can {other}")),
         };
-        let actor = format!("token:{actor}");
+        let actor = if actor.contains(':') { actor.to_owned() } else { format!("token:{actor}") };
         Ok(Input::Action(Arc::new(ActionInput { target, verb, actor, received_at: line.at })))
     }
 

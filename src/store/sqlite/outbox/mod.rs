@@ -192,7 +192,7 @@ impl Outbox for SqliteStore {
         deliveries::dead_letters(&mut connection).await
     }
 
-    async fn note(&self, dead: &[DeliveryId]) -> Result<(), StoreError> {
+    async fn dealt_with(&self, dead: &[DeliveryId]) -> Result<(), StoreError> {
         transaction!(self, c => {
             for id in dead {
                 let noted = sqlx::query(sql::NOTE).bind(id.seq()).execute(&mut *c).await;

@@ -116,6 +116,7 @@ async fn what_is_shown_is_read_by_number() {
         logs::OF_ALERT.count,
         logs::OF_INCIDENT.rows,
         logs::OF_INCIDENT.count,
+        logs::NOTE,
         noise::COUNTS,
         search::TAIL,
         similar::BEFORE,
