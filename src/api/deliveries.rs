@@ -36,13 +36,13 @@ pub(super) const CALLS: &[Call] = &[
 pub(super) struct Documented;
 
 /// What every list of deliveries filters by.
-pub(super) const FILTERS: [&str; 2] = ["state", "receiver"];
+pub const FILTERS: [&str; 2] = ["state", "receiver"];
 
 /// What every list of deliveries filters by. Values of one name are alternatives, and all names
 /// have to fit.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct DeliveryParameters {
+pub struct DeliveryParameters {
     /// `pending`, `leased` (being sent), `delivered` or `dead`.
     pub state: Option<Vec<String>>,
     /// By the name that it had when the delivery was owed, or by id; also of one that was deleted.
@@ -50,7 +50,7 @@ pub(super) struct DeliveryParameters {
 }
 
 /// Reads them. A receiver that never was is a mistake.
-pub(super) async fn filter(params: &mut Params<'_>, api: &Api) -> Result<DeliveryFilter, ApiError> {
+pub async fn filter(params: &mut Params<'_>, api: &Api) -> Result<DeliveryFilter, ApiError> {
     params.owners("receiver", async |name| api.store.receivers_called(&name).await).await?;
     Ok(DeliveryFilter {
         states: params.named("state", DeliveryState::ALL, DeliveryState::parse),
@@ -67,7 +67,7 @@ pub(super) async fn filter(params: &mut Params<'_>, api: &Api) -> Result<Deliver
     responses((status = 200, description = "Deliveries, without their attempts",
             body = List<DeliveryView>),
         (status = 400, description = "A parameter is wrong or unknown")))]
-pub(super) async fn list(
+pub async fn list(
     _: Viewer,
     request: HttpRequest,
     api: web::Data<Api>,
@@ -84,7 +84,7 @@ pub(super) async fn list(
     params(("id" = String, Path, description = "Id of the delivery")),
     responses((status = 200, description = "The delivery", body = DeliveryView),
         (status = 404, description = "There is no such delivery")))]
-pub(super) async fn read(
+pub async fn read(
     _: Viewer,
     request: HttpRequest,
     id: web::Path<String>,
@@ -102,7 +102,7 @@ pub(super) async fn read(
     responses((status = 200, description = "The delivery as it is now", body = DeliveryView),
         (status = 404, description = "There is no such delivery"),
         (status = 409, description = "It is not dead, or it is a test")))]
-pub(super) async fn retry(
+pub async fn retry(
     caller: Responder,
     request: HttpRequest,
     id: web::Path<String>,

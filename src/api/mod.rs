@@ -8,7 +8,7 @@ mod audit;
 pub mod auth;
 pub mod body;
 pub mod changes;
-mod deliveries;
+pub mod deliveries;
 pub mod error;
 mod etag;
 pub mod events;

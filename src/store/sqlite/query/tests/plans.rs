@@ -83,7 +83,7 @@ async fn lists_of_deliveries_look_at_what_is_asked_for() {
         DeliveryFilter { incidents: vec![IncidentRef::Number(1)], ..DeliveryFilter::default() };
 
     for (filter, index) in [
-        (of_incident, "USING INDEX deliveries_incident (incident_seq=? AND seq>? AND seq<?)"),
+        (of_incident, "INDEX deliveries_incident (incident_seq=? AND seq>? AND seq<?)"),
         (of_states(&[Dead]), "USING INDEX deliveries_dead"),
         (of_states(&[Pending, Leased]), "USING INDEX deliveries_lane"),
         (of_states(&[Pending, Dead]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
