@@ -83,6 +83,9 @@ pub struct Attempt<'a> {
     pub payload: &'a Value,
     /// What this notifier last returned for the lane.
     pub remote: Option<&'a Value>,
+    /// This call follows directly on an [`Outcome::Continue`] of the same delivery, in the same
+    /// process and without a wait: nothing has been sent since `remote` was stored.
+    pub continues: bool,
     pub now: Timestamp,
 }
 
