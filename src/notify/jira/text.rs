@@ -43,31 +43,36 @@ pub(super) fn description(message: &Message) -> String {
         [only] => Some(only),
         _ => None,
     };
-    let mut page = Page::default();
+    let mut links = links(message, only).into_iter();
+    let to_incident = links.next().unwrap_or_default();
+    let mut page = Page::new(TEXT_MAX.saturating_sub(wiki::length(&to_incident) + 2));
     let details = only.map(|alert| Details::of(alert.custom_details.as_deref()));
-    if let Some(own) = details.as_ref().and_then(|details| details.description.as_deref()) {
-        page.push(&wiki::escape(&wiki::cut(own, OWN_MAX)));
+    let mut details = details.unwrap_or_default();
+    if let Some(own) = &details.description {
+        // Both before and after: escaping makes it longer.
+        page.push(&wiki::cut(&wiki::escape(&wiki::cut(own, OWN_MAX)), OWN_MAX));
     }
     let mut facts = facts(message, only);
-    let blocks = details.map(|details| {
-        facts.extend(details.facts);
-        details.blocks
-    });
-    page.push(&table(&facts));
-    for (name, text) in blocks.into_iter().flatten() {
+    facts.append(&mut details.facts);
+    page.push_lines(&table(&facts));
+    for (name, text) in details.blocks {
         page.push(&format!("*{}*\n{}", wiki::cell(&name), wiki::verbatim(&text)));
     }
     if only.is_none() {
-        page.push(&list(message));
+        page.push_lines(&list(message));
     }
-    page.push(&links(message, only).join(" · "));
+    page.room = TEXT_MAX;
+    page.push(&to_incident);
+    for link in links {
+        page.add(" · ", &link);
+    }
     page.text
 }
 
 /// What is said on the issue when more happens.
 pub(super) fn comment(message: &Message) -> String {
     let incident = &message.incident;
-    let mut page = Page::default();
+    let mut page = Page::new(TEXT_MAX);
     let severity = incident.severity;
     let told = match message.reason {
         Reason::Opened => format!("*Triggered:* severity {severity}."),
@@ -138,23 +143,42 @@ fn time(at: Timestamp) -> String {
     }
 }
 
-/// Sections one below the other, as many as fit.
-#[derive(Default)]
+/// Sections one below the other, as much as fits: the rest can be read in dutygate.
 struct Page {
     text: String,
+    /// In UTF-16 units.
+    room: usize,
 }
 
 impl Page {
-    /// A section that has no room is left out: it can be read in dutygate.
+    fn new(room: usize) -> Self {
+        Self { text: String::new(), room }
+    }
+
+    /// A section, if there is room for all of it.
     fn push(&mut self, section: &str) {
-        if section.is_empty() {
-            return;
-        }
         let gap = if self.text.is_empty() { "" } else { "\n\n" };
-        if wiki::length(&self.text) + gap.len() + wiki::length(section) <= TEXT_MAX {
-            self.text.push_str(gap);
-            self.text.push_str(section);
+        self.add(gap, section);
+    }
+
+    /// As many lines of a section as there is room for.
+    fn push_lines(&mut self, section: &str) {
+        let mut gap = if self.text.is_empty() { "" } else { "\n\n" };
+        for line in section.lines() {
+            if !self.add(gap, line) {
+                return;
+            }
+            gap = "\n";
         }
+    }
+
+    fn add(&mut self, gap: &str, text: &str) -> bool {
+        let fits = wiki::length(&self.text) + gap.len() + wiki::length(text) <= self.room;
+        if fits && !text.is_empty() {
+            self.text.push_str(gap);
+            self.text.push_str(text);
+        }
+        fits
     }
 }
 

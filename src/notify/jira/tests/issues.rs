@@ -205,7 +205,7 @@ async fn a_refused_issue_is_dead_with_jiras_words() {
     assert!(error.contains("under the receiver's fields"), "{error}");
 
     // When that is mended, the next word on the incident makes its issue.
-    lane.jira = jira(&lane._server.url, &json!({"fields": {"customfield_10010": "core"}}));
+    lane.jira = jira(&lane.server.url, &json!({"fields": {"customfield_10010": "core"}}));
     let sent = lane.tell(Reason::Acknowledged).await;
     assert_eq!(sent.outcome, Outcome::Delivered);
     assert_eq!(model.state().issues[0].fields["customfield_10010"], "core");

@@ -2,12 +2,16 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Lane,
     model::{Fault, Model},
 };
-use crate::{domain::notify::Reason, notify::Outcome};
+use crate::{
+    domain::notify::Reason,
+    notify::{Outcome, http::Http},
+};
 
 /// What a history is: the reasons between the opening and the end, what happens to each write, the
 /// tries after which the process dies, and how many seconds the search lags.
@@ -45,21 +49,28 @@ fn histories(crashes: usize) -> impl Strategy<Value = History> {
     )
 }
 
+thread_local! {
+    /// One for all histories: a client takes longer to make than a history to live through.
+    static WORLD: (Runtime, Http) =
+        (Builder::new_current_thread().enable_all().build().unwrap(), super::http());
+}
+
 /// Lives through it. Returns the lane and the model as they are then.
 fn live(history: &History) -> (Lane, Model) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let model = Model::new(history.cloud);
-        let mut lane = Lane::new(&model, &json!({})).await;
-        model.state().faults.extend(&history.faults);
-        model.state().lag_ms = history.lag * 1000;
-        lane.crashes.clone_from(&history.crashes);
-        let between = history.reasons.iter().copied();
-        for reason in [Reason::Opened].into_iter().chain(between).chain([Reason::Resolved]) {
-            let sent = lane.tell(reason).await;
-            assert_eq!(sent.outcome, Outcome::Delivered, "{reason}: {sent:?}");
-        }
-        (lane, model)
+    WORLD.with(|(runtime, http)| {
+        runtime.block_on(async {
+            let model = Model::new(history.cloud);
+            let mut lane = Lane::by(&model, &json!({}), http).await;
+            model.state().faults.extend(&history.faults);
+            model.state().lag_ms = history.lag * 1000;
+            lane.crashes.clone_from(&history.crashes);
+            let between = history.reasons.iter().copied();
+            for reason in [Reason::Opened].into_iter().chain(between).chain([Reason::Resolved]) {
+                let sent = lane.tell(reason).await;
+                assert_eq!(sent.outcome, Outcome::Delivered, "{reason}: {sent:?}");
+            }
+            (lane, model)
+        })
     })
 }
 

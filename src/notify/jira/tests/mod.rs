@@ -36,16 +36,23 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
+fn http() -> Http {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Http::new(Guard::new(true)).unwrap()
+}
+
 /// A receiver at `url` with these settings besides.
 fn jira(url: &str, more: &Value) -> Jira {
+    jira_by(url, more, &http())
+}
+
+fn jira_by(url: &str, more: &Value, http: &Http) -> Jira {
     let mut settings = json!({
         "url": url, "auth": {"bearer_env": "JIRA_PAT"}, "project": "OPS", "issue_type": "故障",
     });
     let all = settings.as_object_mut().unwrap();
     all.extend(more.as_object().unwrap().clone());
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let http = Http::new(Guard::new(true)).unwrap();
-    Jira::new(all, &Secrets::new(environment), &http).unwrap()
+    Jira::new(all, &Secrets::new(environment), http).unwrap()
 }
 
 fn alert(summary: &str) -> AlertView {
@@ -135,7 +142,7 @@ fn label() -> String {
 struct Lane {
     jira: Jira,
     model: Model,
-    _server: Server,
+    server: Server,
     remote: Option<Value>,
     /// What was told so far.
     count: i64,
@@ -146,10 +153,14 @@ struct Lane {
 
 impl Lane {
     async fn new(model: &Model, settings: &Value) -> Self {
+        Self::by(model, settings, &http()).await
+    }
+
+    async fn by(model: &Model, settings: &Value, http: &Http) -> Self {
         let server = model.serve().await;
-        let jira = jira(&server.url, settings);
+        let jira = jira_by(&server.url, settings, http);
         let (remote, crashes) = (None, Vec::new());
-        Self { jira, model: model.clone(), _server: server, remote, count: 0, tries: 0, crashes }
+        Self { jira, model: model.clone(), server, remote, count: 0, tries: 0, crashes }
     }
 
     /// Tells it until it is delivered or dead, 30 tries at most.
