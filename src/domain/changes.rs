@@ -16,7 +16,7 @@ use super::{
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{GroupHash, InhibitionKey, Inhibitor, SourceKey},
+    loading::{GroupHash, InhibitionKey, Inhibitor, SourceId, SourceKey},
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
@@ -114,7 +114,8 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Event(Receipt),
-    Change(ChangeId),
+    /// `None`: it came before.
+    Change(Option<ChangeId>),
     Action(ActionOutcome),
     /// How many alerts and incidents a tick or a closing changed.
     Settled(usize),
@@ -210,6 +211,8 @@ pub struct Changes {
     pub woken: Vec<(InhibitionKey, Timestamp)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
     pub notifications: Vec<NewNotification>,
+    /// Ids that came for the first time, and when. Each belongs to an event or a change event.
+    pub sent_ids: Vec<(SourceId, Timestamp)>,
     pub tally: Tally,
 }
 
@@ -240,6 +243,7 @@ impl Changes {
             woken,
             templates,
             notifications,
+            sent_ids: _,
             tally: _,
         } = self;
         events.is_empty()

@@ -16,7 +16,9 @@ use crate::domain::{
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX},
+    loading::{
+        Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceId, SourceKey, TARGETS_MAX,
+    },
     pipeline,
     routing::Directory,
     service::{Integration, IntegrationType, Service, ServicePolicy},
@@ -41,6 +43,7 @@ pub(crate) struct State {
     targets: BTreeSet<(InhibitionKey, AlertId)>,
     templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
     pub(crate) notifications: Vec<NewNotification>,
+    pub(crate) sent_ids: BTreeMap<SourceId, Timestamp>,
 }
 
 /// A gateway without disk, network or clock.
@@ -117,7 +120,7 @@ impl World {
         received_at: Timestamp,
         intent: Intent,
     ) -> Input {
-        let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
+        let event = Event::new(Api::V2, intent, SentTime::default());
         let prepared = pipeline::prepare(&event, integration, &self.directory);
         Input::Event(Arc::new(EventInput {
             integration: Arc::clone(integration),
@@ -313,6 +316,12 @@ impl State {
             targets,
             contents: keys.contents.iter().filter_map(said).collect(),
             templates: keys.templates.iter().map(learned).collect(),
+            sent_ids: keys
+                .sent_ids
+                .iter()
+                .filter(|id| self.sent_ids.contains_key(id))
+                .copied()
+                .collect(),
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -378,5 +387,6 @@ impl State {
             self.templates.insert(*rule, Arc::clone(learned));
         }
         self.notifications.extend(changes.notifications.iter().cloned());
+        self.sent_ids.extend(changes.sent_ids.iter().copied());
     }
 }

@@ -316,6 +316,19 @@ pub(super) static INSERT_NOTIFICATIONS: Bulk = Bulk::new(
     ") WHERE column1 IS NOT NULL",
 );
 
+pub(super) static SENT_IDS: Bulk = Bulk::new(
+    "WITH v(i, h) AS (",
+    2,
+    ") SELECT d.integration_seq, d.hash FROM v CROSS JOIN sent_ids d \
+     ON d.integration_seq = v.i AND d.hash = v.h",
+);
+
+pub(super) static INSERT_SENT_IDS: Bulk = Bulk::new(
+    "INSERT INTO sent_ids (integration_seq, hash, received_at_ms) SELECT * FROM (",
+    3,
+    ") WHERE column1 IS NOT NULL",
+);
+
 /// The earliest time at which anything may be due.
 pub(super) const NEXT_DUE: &str = "SELECT min(coalesce((SELECT auto_resolve_due_ms FROM alerts \
      WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' \
@@ -368,6 +381,9 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("put templates", PUT_TEMPLATES.text(8)),
         ("delete templates", DELETE_TEMPLATES.text(8)),
         ("insert notifications", INSERT_NOTIFICATIONS.text(8)),
+        ("sent ids", SENT_IDS.text(8)),
+        ("insert sent ids", INSERT_SENT_IDS.text(8)),
+        ("purge sent ids", super::sent_ids::PURGE),
     ]
 }
 
@@ -378,10 +394,11 @@ mod tests {
     use super::super::SqliteStore;
 
     /// Tables and the aliases they have above. `v` and the like are the rows handed in.
-    const TABLES: [&str; 21] = [
+    const TABLES: [&str; 23] = [
         "a",
         "b",
         "c",
+        "d",
         "e",
         "i",
         "k",
@@ -398,6 +415,7 @@ mod tests {
         "inhibitors",
         "integrations",
         "key_states",
+        "sent_ids",
         "templates",
         "timeline",
     ];

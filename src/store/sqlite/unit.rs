@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, rows,
+    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, rows, sent_ids,
     statements as sql, store_error,
 };
 use crate::{
@@ -220,6 +220,7 @@ impl Unit for SqliteUnit {
             targets,
             contents: noise::contents(connection, &keys.contents).await?,
             templates: noise::templates(connection, &keys.templates).await?,
+            sent_ids: sent_ids::known(connection, &keys.sent_ids, &names).await?,
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -322,6 +323,7 @@ impl Unit for SqliteUnit {
                     .bind(count.resolved_after_ms);
             })
             .await?;
+        sent_ids::save(c, &changes.sent_ids).await?;
         noise::save(c, changes).await
     }
 

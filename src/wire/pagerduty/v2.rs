@@ -53,7 +53,7 @@ pub(in crate::wire) fn decode<'a>(fields: &Fields<'a>, key: &Key<'_>) -> Outcome
     };
     match intent {
         Some(intent) if errors.is_empty() => {
-            let event = Event { api: Api::V2, intent, sent_time: payload.sent_time() };
+            let event = Event::new(Api::V2, intent, payload.sent_time());
             Ok((Message::Event(event), payload.custom_details.verbatim()))
         }
         _ => Err(errors.in_order()),
