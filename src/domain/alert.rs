@@ -131,6 +131,11 @@ impl Alert {
         self.acknowledged_at = None;
     }
 
+    /// When the trouble began: its first event, or its first that did more than inform.
+    pub fn began_at(&self) -> Timestamp {
+        self.standing.wrong_since.unwrap_or(self.first_event_at)
+    }
+
     /// Counts one more trigger. `max_severity` never falls.
     pub fn merge(&mut self, severity: Severity, event_at: Timestamp, now: Timestamp) {
         self.event_count += 1;
@@ -162,7 +167,7 @@ impl Alert {
             return None;
         }
         let auto = self.auto_resolve(timers)?;
-        Some(timers.auto_resolve_due(auto, self.first_event_at, self.last_event_at))
+        Some(timers.auto_resolve_due(auto, self.began_at(), self.last_event_at))
     }
 
     /// When its acknowledgement runs out.

@@ -174,7 +174,10 @@ impl Batch<'_> {
         self.working.change_alert(id, |alert| {
             alert.merge(content.severity, at.event_at, at.now);
             alert.last_event = at.event_id.row();
-            alert.standing.informs = informs;
+            if alert.standing.informs && !informs {
+                alert.standing.informs = false;
+                alert.standing.wrong_since = Some(at.now);
+            }
             if let Some(reference) = content_id {
                 alert.content = reference;
             }
