@@ -18,7 +18,7 @@ use super::{
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{GroupHash, InhibitionKey, Inhibitor, SourceKey},
+    loading::{GroupHash, InhibitionKey, Inhibitor, SourceId, SourceKey},
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
@@ -131,7 +131,8 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Event(Receipt),
-    Change(ChangeId),
+    /// `None`: it came before.
+    Change(Option<ChangeId>),
     Action(ActionOutcome),
     /// `None`: there is no such receiver.
     Test(Option<DeliveryId>),
@@ -233,6 +234,8 @@ pub struct Changes {
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
     pub notifications: Vec<NewNotification>,
     pub deliveries: Vec<NewDelivery>,
+    /// Ids that came for the first time, and when. Each belongs to an event or a change event.
+    pub sent_ids: Vec<(SourceId, Timestamp)>,
     pub tally: Tally,
 }
 
@@ -264,6 +267,7 @@ impl Changes {
             templates,
             notifications,
             deliveries,
+            sent_ids: _,
             tally: _,
         } = self;
         events.is_empty()

@@ -265,11 +265,11 @@ impl Committer {
                     receipt.disposition.as_str(),
                     now.since(event.received_at).to_std(),
                 ),
-                (Input::Change(change), Ok(_)) => self.metrics.event_received(
+                (Input::Change(change), Ok(Outcome::Change(id))) => self.metrics.event_received(
                     &change.integration.name,
                     "change",
                     "change",
-                    "stored",
+                    if id.is_some() { "stored" } else { "duplicate" },
                     now.since(change.received_at).to_std(),
                 ),
                 _ => {}

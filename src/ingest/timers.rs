@@ -78,6 +78,7 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
         let now = ingest.now();
         let steps = [
             Maintenance::PurgeEvents { before: now.minus(retention.events) },
+            Maintenance::PurgeSentIds { before: now.minus(retention.events) },
             Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
             Maintenance::PurgeChanges { before: now.minus(retention.changes) },
             Maintenance::PurgeDeliveries { before: now.minus(retention.deliveries) },

@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 /// A request that came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
-    pub(crate) path: String,
     /// `webhook-id`, the same on every retry.
     pub(crate) id: String,
     pub(crate) body: Value,
@@ -103,8 +102,7 @@ async fn hear(request: HttpRequest, body: web::Bytes, shared: web::Data<Shared>)
         let id = request.headers().get("webhook-id");
         let id = id.map(|id| id.to_str().unwrap().to_owned()).unwrap_or_default();
         let body = serde_json::from_slice(&body).unwrap();
-        let path = request.path().to_owned();
-        shared.told.lock().unwrap().push(Told { path, id, body });
+        shared.told.lock().unwrap().push(Told { id, body });
     }
     shared.count.fetch_add(1, Ordering::SeqCst);
     shared.heard.notify_one();

@@ -25,7 +25,8 @@ fn every_route_is_described_and_every_description_is_a_route() {
     let tables = TABLES.into_iter().chain([operations::METRICS]).flatten();
     let mut served: BTreeSet<(String, String)> =
         tables.map(|call| (call.path.to_owned(), call.method.as_str().to_lowercase())).collect();
-    served.extend(inbound::PATHS.map(|(path, _)| (path.to_owned(), "post".to_owned())));
+    let emitters = inbound::PATHS.map(|(path, _)| path).into_iter().chain([inbound::GUANCE_PATH]);
+    served.extend(emitters.map(|path| (path.to_owned(), "post".to_owned())));
     let document = serde_json::to_value(document()).unwrap();
     let mut described = BTreeSet::new();
     let mut ids = BTreeSet::new();

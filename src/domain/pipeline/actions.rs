@@ -61,7 +61,7 @@ impl Batch<'_> {
         let kind = TimelineKind::Resolved;
         self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
         self.working.count(before.service_id, now).resolved_alerts += 1;
-        let lasted = by_source.then(|| now.since(before.first_event_at));
+        let lasted = by_source.then(|| now.since(before.began_at()));
         let by_person = !by_source && actor != TIMER;
         let held = self.flap_on_resolve(before, lasted, by_person, now);
         if let Some((until, incident)) = held.incident.zip(incident_id) {
