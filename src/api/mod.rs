@@ -38,6 +38,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod webhooks;
 
 use std::{
     num::NonZeroU32,
@@ -71,6 +72,7 @@ pub struct Api {
     pub health: Arc<DatabaseHealth>,
     pub rejections: Rejections,
     pub token_uses: TokenUses,
+    pub webhooks: webhooks::Seen,
     pub limits: Limits,
     /// Looks a variable of the environment up: where policies say that keys are.
     pub environment: fn(&str) -> Option<String>,
@@ -139,7 +141,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 19] = [
+pub const TABLES: [&[table::Call]; 20] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
@@ -158,6 +160,7 @@ pub const TABLES: [&[table::Call]; 19] = [
     audit::CALLS,
     openapi::CALLS,
     page::CALLS,
+    webhooks::CALLS,
     operations::HEALTH,
 ];
 

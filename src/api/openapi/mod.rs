@@ -22,7 +22,7 @@ use utoipa::{
 use super::{
     Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
     operations, page, policy as policy_file, receivers, replay, routes, services, silences, stats,
-    table::Call, tokens,
+    table::Call, tokens, webhooks,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -65,6 +65,7 @@ const SCHEME: &str = "token";
         (name = "routes", description = "Which service takes an event of a shared integration: the \
             first that matches"),
         (name = "receivers", description = "Whom incidents are handed on to"),
+        (name = "webhooks", description = "What is done elsewhere to incidents that were handed on"),
         (name = "inhibition_rules", description = "Which alerts explain which others; a view of \
             the rules that services have"),
         (name = "policy", description = "The configuration as a file, changed all at once"),
@@ -80,7 +81,7 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts: [fn() -> openapi::OpenApi; 18] = [
+    let parts: [fn() -> openapi::OpenApi; 19] = [
         alerts::Documented::openapi,
         incidents::Documented::openapi,
         events::Documented::openapi,
@@ -99,6 +100,7 @@ pub fn document() -> openapi::OpenApi {
         audit::Documented::openapi,
         operations::Documented::openapi,
         page::Documented::openapi,
+        webhooks::Documented::openapi,
     ];
     for part in parts {
         document.merge(part());
