@@ -1,5 +1,6 @@
 //! Calls of the API, in process, over a real temporary database.
 
+mod chained;
 mod description;
 mod inhibition_rules;
 mod integrations;
