@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, Limits, Phase, Rejections, TokenUses},
+    api::{Api, Limits, Phase, Rejections, TokenUses, webhooks},
     clock::{Clock, SystemClock},
     config::{self, DatabaseUrl, Listen, Loaded, Settings, Sources},
     domain::id::Ids,
@@ -170,6 +170,7 @@ impl Gateway {
                 health,
                 rejections: Rejections::default(),
                 token_uses: TokenUses::default(),
+                webhooks: webhooks::Seen::default(),
                 limits: Limits::new(
                     settings.limits.body_bytes,
                     settings.clients.body_timeout.to_std(),

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Longest note, in characters.
-const NOTE_MAX_CHARS: usize = 10_000;
+pub(super) const NOTE_MAX_CHARS: usize = 10_000;
 
 pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/incidents", || web::to(list)),

@@ -39,6 +39,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod webhooks;
 
 use std::{
     num::NonZeroU32,
@@ -77,6 +78,7 @@ pub struct Api {
     pub health: Arc<DatabaseHealth>,
     pub rejections: Rejections,
     pub token_uses: TokenUses,
+    pub webhooks: webhooks::Seen,
     pub limits: Limits,
     /// Looks a variable of the environment up: where policies say that keys are.
     pub environment: fn(&str) -> Option<String>,
@@ -171,6 +173,7 @@ pub const TABLES: [&[table::Call]; 20] = [
     audit::CALLS,
     openapi::CALLS,
     page::CALLS,
+    webhooks::CALLS,
     operations::HEALTH,
 ];
 

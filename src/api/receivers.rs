@@ -83,7 +83,7 @@ impl ReceiverView {
     }
 }
 
-fn found(directory: &Directory, id_or_name: &str) -> Result<Arc<Receiver>, ApiError> {
+pub(super) fn found(directory: &Directory, id_or_name: &str) -> Result<Arc<Receiver>, ApiError> {
     match ReceiverId::parse(id_or_name) {
         Some(id) => directory.receiver(id),
         None => directory.receiver_named(id_or_name),

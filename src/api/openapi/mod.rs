@@ -22,7 +22,7 @@ use utoipa::{
 use super::{
     Api, alerts, audit, changes, deliveries, events, explain, incidents, inhibition_rules,
     integrations, operations, page, policy as policy_file, receivers, replay, routes, services,
-    silences, stats, table::Call, tokens,
+    silences, stats, table::Call, tokens, webhooks,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -67,6 +67,7 @@ const SCHEME: &str = "token";
         (name = "receivers", description = "Whom incidents are handed on to"),
         (name = "deliveries", description = "What is owed to receivers, in which order, and what \
             they answered"),
+        (name = "webhooks", description = "What is done elsewhere to incidents that were handed on"),
         (name = "inhibition_rules", description = "Which alerts explain which others; a view of \
             the rules that services have"),
         (name = "policy", description = "The configuration as a file, changed all at once"),
@@ -102,6 +103,7 @@ pub fn document() -> openapi::OpenApi {
         audit::Documented::openapi,
         operations::Documented::openapi,
         page::Documented::openapi,
+        webhooks::Documented::openapi,
     ];
     for part in parts {
         document.merge(part());

@@ -72,7 +72,7 @@ pub enum Who {
 #[derive(Default)]
 struct Event<'a> {
     id: Field<'a>,
-    event_type: Field<'a>,
+    kind: Field<'a>,
     occurred_at: Field<'a>,
     agent: Field<'a>,
     client: Field<'a>,
@@ -102,14 +102,14 @@ pub fn decode(body: &[u8]) -> Result<Webhook, NotAWebhook> {
     let mut event = Event::default();
     for_each_member(inner, |name, value| match name {
         "id" => event.id = value,
-        "event_type" => event.event_type = value,
+        "event_type" => event.kind = value,
         "occurred_at" => event.occurred_at = value,
         "agent" => event.agent = value,
         "client" => event.client = value,
         "data" => event.data = value,
         _ => {}
     });
-    let event_type = event.event_type.plain_text().ok_or(NotAWebhook)?;
+    let event_type = event.kind.plain_text().ok_or(NotAWebhook)?;
     let mut data = Data::default();
     for_each_member(event.data, |name, value| match name {
         "incident_key" => data.incident_key = value,
@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn a_merge_is_no_end() {
         let mut body = event("incident.resolved");
-        let other = "https://acme.pagerduty.com/incidents/PXXXXXX";
+        let other = "https://acme.pagerduty.com/incidents/PT4KHLK";
         body["event"]["data"]["resolve_reason"] = json!({
-            "type": "merge_resolve_reason", "incident": {"id": "PXXXXXX", "html_url": other},
+            "type": "merge_resolve_reason", "incident": {"id": "PT4KHLK", "html_url": other},
         });
 
         assert_eq!(read(&body).what, What::Merged { into: Some(other.to_owned()) });
