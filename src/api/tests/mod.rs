@@ -1,5 +1,6 @@
 //! Calls of the API, in process, over a real temporary database.
 
+mod deliveries;
 mod description;
 mod inhibition_rules;
 mod integrations;
@@ -38,6 +39,7 @@ use crate::{
         ConfigAnswer, ConfigRequest, Ingest, RequestedBy,
         committer::{Committer, DatabaseHealth},
     },
+    outbox::Outlook,
     store::{Store, sqlite::SqliteStore},
     telemetry::metrics::Metrics,
 };
@@ -120,6 +122,8 @@ impl Gateway {
             environment: |name| (name == "PAYMENTS_KEY").then(|| KEY_OF_PAYMENTS.to_owned()),
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
+            outlook: Outlook::default(),
+            guard: crate::notify::Guard::new(false),
         });
         Self { api, clock, admin, _committing: closing.drop_guard(), _directory: directory }
     }

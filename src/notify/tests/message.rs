@@ -140,5 +140,12 @@ pub(in crate::notify) fn alert(number: i64) -> AlertView {
 
 /// A try of what was composed.
 pub(in crate::notify) fn attempt(payload: &Value) -> Attempt<'_> {
-    Attempt { delivery: delivery(), reason: Reason::Opened, payload, remote: None, now: NOW }
+    Attempt {
+        delivery: delivery(),
+        reason: Reason::Opened,
+        payload,
+        remote: None,
+        continues: false,
+        now: NOW,
+    }
 }

@@ -5,6 +5,7 @@
 //! is shown of them is read. Nothing here is indexed for searching but the words of texts.
 
 mod alerts;
+pub(super) mod deliveries;
 mod events;
 mod incidents;
 mod logs;
@@ -15,9 +16,12 @@ mod silences;
 mod similar;
 mod standing;
 mod subject;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub(super) use self::subjects::subjects;
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -249,6 +253,11 @@ impl Reads for SqliteStore {
     ) -> Result<Listed<TimelineView>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         logs::timeline(&mut connection, &logs::OF_INCIDENT, id.seq(), page).await
+    }
+
+    async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        logs::note(&mut connection, actor, text).await
     }
 
     async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError> {

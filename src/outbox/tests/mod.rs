@@ -1,0 +1,1 @@
+//! The outbox against a store and receivers that a test drives.
