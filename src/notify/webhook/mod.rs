@@ -59,16 +59,15 @@ impl Webhook {
     ) -> Result<Self, String> {
         let text = |key: &str| settings.get(key).and_then(Value::as_str);
         let mut hidden = Vec::new();
-        let url = match text("url") {
-            Some(url) => address(url)?,
-            None => {
-                let url = address(secrets.required(settings, "url")?.expose_secret())?;
-                // The host is no secret, and helps whoever reads of a failure.
-                hidden.push(after_host(&url).into());
-                url
-            }
+        let url = if let Some(url) = text("url") {
+            address(url)?
+        } else {
+            let url = address(secrets.required(settings, "url")?.expose_secret())?;
+            // The host is no secret, and helps whoever reads of a failure.
+            hidden.push(after_host(&url).into());
+            url
         };
-        let headers = headers(settings, secrets, &mut hidden)?;
+        let headers = headers(settings, *secrets, &mut hidden)?;
         let key = secrets.find(settings, "secret")?;
         hidden.extend(key.clone());
         let content = match (text("template"), text("format")) {
@@ -194,7 +193,7 @@ fn after_host(url: &Url) -> String {
 /// added to `hidden`.
 fn headers(
     settings: &Map<String, Value>,
-    secrets: &Secrets,
+    secrets: Secrets,
     hidden: &mut Vec<SecretString>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let mut headers = Vec::new();
