@@ -179,6 +179,7 @@ impl Gateway {
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
                 outlook: outlook.clone(),
+                guard,
             });
             // Bound before anything is made that is shown this once: a port in use, which is what
             // goes wrong at a first start, must not cost the operator the token.

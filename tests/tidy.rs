@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("outbox", &["domain", "store", "clock", "telemetry", "notify"]),
     ("config", &["domain", "telemetry"]),
     ("shutdown", &[]),
-    ("policy", &["domain"]),
+    ("policy", &["domain", "notify"]),
     ("ingest", &["domain", "policy", "store", "clock", "telemetry"]),
     ("api", &["domain", "wire", "policy", "store", "outbox", "ingest", "clock", "telemetry"]),
     ("app", EVERYTHING),

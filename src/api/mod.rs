@@ -56,6 +56,7 @@ use tokio::sync::Semaphore;
 use crate::{
     domain::id::IntegrationId,
     ingest::{Ingest, committer::DatabaseHealth},
+    notify::Guard,
     outbox::Outlook,
     store::Store,
     telemetry::metrics::Metrics,
@@ -83,6 +84,8 @@ pub struct Api {
     pub base_url: String,
     pub phase: Arc<Phase>,
     pub outlook: Outlook,
+    /// Which addresses receivers may have.
+    pub guard: Guard,
 }
 
 pub use rejections::Rejections;

@@ -40,6 +40,8 @@ pub(super) const OWN_NAME: &str = "dutygate";
 const EVERY: Duration = Duration::from_secs(10);
 /// A receiver that cannot be reached for this long is a problem of its own.
 const DOWN_FOR: Span = Span::from_secs(600);
+/// So long a dead letter is a problem although its incident is over.
+const DEAD_FOR: Span = Span::from_secs(86_400);
 /// How long before its end a silence is looked at.
 const ENDS_WITHIN: Span = Span::from_secs(900);
 const PAGE: Page = Page { limit: 500, before: None, count: false };
@@ -94,7 +96,7 @@ impl Caretaker {
         let directory = self.ingest.directory();
         let mut troubles = BTreeMap::new();
         let dead = self.dead_letters(&directory).await?;
-        for name in self.store.receivers_with_dead().await? {
+        for name in self.store.receivers_with_dead(now.minus(DEAD_FOR)).await? {
             let error = dead.iter().rev().find(|letter| letter.name == name);
             troubles.insert(format!("dead/{name}"), dead_trouble(&name, error));
         }
@@ -102,10 +104,10 @@ impl Caretaker {
             if now.since(since) >= DOWN_FOR {
                 troubles.insert(format!("down/{name}"), down_trouble(&name, since));
                 self.replace_all(&directory, &name).await?;
-            } else {
-                self.replaced.retain(|(_, receiver)| *receiver != name);
             }
         }
+        let down = self.outlook.down();
+        self.replaced.retain(|(_, receiver)| down.contains_key(receiver));
         self.ending_silences(&directory, now, &mut troubles).await?;
         self.tell(&directory, troubles).await
     }

@@ -241,8 +241,9 @@ pub trait Outbox: Send + Sync {
     /// They have been.
     async fn dealt_with(&self, dead: &[DeliveryId]) -> Result<(), StoreError>;
 
-    /// Which receivers have dead deliveries that were never retried, by name.
-    async fn receivers_with_dead(&self) -> Result<Vec<String>, StoreError>;
+    /// Which receivers, by name, have dead deliveries: of incidents that are open, or that died
+    /// since then.
+    async fn receivers_with_dead(&self, since: Timestamp) -> Result<Vec<String>, StoreError>;
 
     async fn deliveries(
         &self,

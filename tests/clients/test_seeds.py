@@ -21,7 +21,7 @@ from elasticsearch_stand_in import ElasticsearchStandIn
 from harness import Gateway, Json, eventually
 from test_elastalert import audit_entry, rule_like_the_guides, start
 
-EVENT = Path(__file__).parent.parent / "fixtures" / "guance" / "disk_usage.json"
+EVENT = Path(__file__).parent.parent / "fixtures" / "seeds" / "guance_disk_usage.json"
 
 POLICY = """
 services:

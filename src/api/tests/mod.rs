@@ -123,6 +123,7 @@ impl Gateway {
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
             outlook: Outlook::default(),
+            guard: crate::notify::Guard::new(false),
         });
         Self { api, clock, admin, _committing: closing.drop_guard(), _directory: directory }
     }

@@ -250,9 +250,8 @@ impl Batch<'_> {
                 }
                 ActionOutcome::Changed
             }
-            (Verb::FallBack { from, to }, Status::Triggered | Status::Acknowledged) => {
-                self.fall_back(id, from, to, now)
-            }
+            // Once somebody is at work, nobody else has to be told.
+            (Verb::FallBack { from, to }, Status::Triggered) => self.fall_back(id, from, to, now),
             (Verb::Retry { receiver, reason }, _) => {
                 let kind = TimelineKind::Retried;
                 let what = format!("{receiver}: {reason}");
@@ -268,7 +267,10 @@ impl Batch<'_> {
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
-            | (Verb::Resolve | Verb::FallBack { .. }, Status::Resolved) => ActionOutcome::Unchanged,
+            | (Verb::Resolve, Status::Resolved)
+            | (Verb::FallBack { .. }, Status::Acknowledged | Status::Resolved) => {
+                ActionOutcome::Unchanged
+            }
             (
                 Verb::Acknowledge | Verb::Unacknowledge | Verb::Snooze(_) | Verb::Merge(_),
                 Status::Resolved,

@@ -201,8 +201,9 @@ impl Outbox for SqliteStore {
         })
     }
 
-    async fn receivers_with_dead(&self) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar(sql::WITH_DEAD).fetch_all(&self.readers).await;
+    async fn receivers_with_dead(&self, since: Timestamp) -> Result<Vec<String>, StoreError> {
+        let found = sqlx::query_scalar(sql::WITH_DEAD).bind(since.as_millis());
+        let names = found.fetch_all(&self.readers).await;
         names.map_err(store_error)
     }
 

@@ -140,8 +140,11 @@ pub(super) const WAIT: &str = "UPDATE deliveries INDEXED BY deliveries_lane \
 
 pub(super) const NOTE: &str = "UPDATE deliveries SET noted = 1 WHERE seq = ?1";
 
-pub(super) const WITH_DEAD: &str = "SELECT DISTINCT receiver FROM deliveries \
-     INDEXED BY deliveries_dead WHERE state = 'dead' AND incident_seq IS NOT NULL";
+/// One that failed, not one that had nothing to say; of an incident that is open, or lately.
+pub(super) const WITH_DEAD: &str = "SELECT DISTINCT d.receiver FROM deliveries d \
+     INDEXED BY deliveries_dead JOIN incidents i ON i.seq = d.incident_seq \
+     WHERE d.state = 'dead' AND d.failures > 0 \
+     AND (i.status <> 'resolved' OR d.ended_at_ms > ?1)";
 
 /// The statements that run with every batch, for the look at their plans.
 #[cfg(test)]
