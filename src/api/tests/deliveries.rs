@@ -217,7 +217,6 @@ impl Notifier for Posting {
 impl Posting {
     /// To a server that answers every request with this status, and repeats what it was sent.
     async fn to_echo(status: &'static str) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         actix_web::rt::spawn(async move {
