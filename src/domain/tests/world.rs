@@ -11,6 +11,7 @@ use std::{
 use crate::domain::{
     alert::Alert,
     changes::{Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry},
+    delivery::NewDelivery,
     event::{Action, Api, Content, Disposition, Event, Intent, SentTime, Severity, StoredBody},
     id::{AlertId, EventId, Ids, IncidentId, IntegrationId, RuleId, Sequences, ServiceId},
     incident::Incident,
@@ -41,6 +42,7 @@ pub(crate) struct State {
     targets: BTreeSet<(InhibitionKey, AlertId)>,
     templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
     pub(crate) notifications: Vec<NewNotification>,
+    pub(crate) deliveries: Vec<NewDelivery>,
 }
 
 /// A gateway without disk, network or clock.
@@ -378,5 +380,6 @@ impl State {
             self.templates.insert(*rule, Arc::clone(learned));
         }
         self.notifications.extend(changes.notifications.iter().cloned());
+        self.deliveries.extend(changes.deliveries.iter().cloned());
     }
 }
