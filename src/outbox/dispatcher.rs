@@ -281,7 +281,7 @@ impl Dispatcher {
     }
 
     /// When there is something to do next, as far as that is known.
-    fn next_time(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next_time(&self, now: Timestamp) -> Option<Timestamp> {
         let gathered = self.done_since.map(|since| since.plus(GATHER));
         let lines = self.lines.iter().flat_map(|(receiver, line)| {
             let pace = self.paces.get(&pace_key(*receiver, line));
@@ -378,6 +378,18 @@ impl Dispatcher {
         if let Err(error) = self.turn(&[], now).await {
             let error = telemetry::chain(&error);
             tracing::error!(%error, "what was sent last is not recorded, and will be sent again");
+        }
+    }
+
+    /// Takes one step, and what of it has come to its end.
+    #[cfg(test)]
+    pub(super) async fn round(&mut self) {
+        self.step().await.expect("the store works");
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        while let Some(finished) = self.sends.try_join_next_with_id() {
+            self.take(finished);
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 use crate::domain::{
     alert::Alert,
     changes::{Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry},
+    delivery::NewDelivery,
     event::{
         Action, Api, Content, Disposition, Event, Intent, SentId, SentTime, Severity, StoredBody,
     },
@@ -46,6 +47,7 @@ pub(crate) struct State {
     templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
     pub(crate) notifications: Vec<NewNotification>,
     pub(crate) sent_ids: BTreeMap<SourceId, Timestamp>,
+    pub(crate) deliveries: Vec<NewDelivery>,
 }
 
 /// A gateway without disk, network or clock.
@@ -418,5 +420,6 @@ impl State {
         }
         self.notifications.extend(changes.notifications.iter().cloned());
         self.sent_ids.extend(changes.sent_ids.iter().copied());
+        self.deliveries.extend(changes.deliveries.iter().cloned());
     }
 }

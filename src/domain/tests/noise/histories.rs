@@ -9,6 +9,7 @@ use crate::domain::{
     changes::{ActionInput, Input, Target, Verb},
     event::Severity,
     id::{AlertId, IncidentId},
+    receiver::ReceiverKind,
     silence::When,
     tests::{
         gateway::{Gateway, SilenceText},
@@ -58,6 +59,11 @@ pub(crate) enum Happening {
     Policy {
         number: usize,
     },
+    /// A receiver is made or edited; without a form it is deleted.
+    Receiver {
+        slot: usize,
+        form: Option<usize>,
+    },
     Tick,
 }
 
@@ -69,6 +75,18 @@ pub(crate) enum Op {
 }
 
 const SLOTS: [&str; 2] = ["S0", "S1"];
+pub(crate) const RECEIVERS: [&str; 3] = ["a", "b", "c"];
+
+/// Settings of a receiver: what it is told of, and where it is, by number.
+fn form(name: &str, number: usize) -> Value {
+    let mut settings = json!({"url": format!("{name}/{}", number / 3)});
+    match number % 3 {
+        0 => {}
+        1 => settings["per_alert"] = json!(true),
+        _ => settings["passthrough"] = json!(true),
+    }
+    settings
+}
 
 fn grouping() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
@@ -220,6 +238,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => silence(),
         1 => (0..SLOTS.len()).prop_map(|slot| Happening::Expire { slot }),
         1 => (0..3_usize).prop_map(|number| Happening::Policy { number }),
+        1 => (0..RECEIVERS.len(), prop::option::weighted(0.8, 0..9_usize))
+            .prop_map(|(slot, form)| Happening::Receiver { slot, form }),
         1 => Just(Happening::Tick),
     ];
     (after(), what).prop_map(|(after_ms, what)| Step { after_ms, what })
@@ -229,7 +249,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 pub(super) fn gateway(policy: &Value) -> Gateway {
     let mut gateway = Gateway::new();
     let service = gateway.service("default").unwrap();
-    gateway.set_policy(service, policy, Timestamp::from_millis(START)).unwrap();
+    let now = Timestamp::from_millis(START);
+    for (number, name) in RECEIVERS.iter().enumerate() {
+        gateway.put_receiver(name, ReceiverKind::Webhook, &form(name, number), now);
+    }
+    gateway.set_policy(service, policy, now).unwrap();
     gateway
 }
 
@@ -253,6 +277,13 @@ fn change(gateway: &mut Gateway, policies: &[Value], change: &Happening, at: i64
         Happening::Policy { number } => {
             let service = gateway.service("default").unwrap();
             gateway.set_policy(service, &policies[number % policies.len()], now).unwrap();
+        }
+        Happening::Receiver { slot, form: Some(number) } => {
+            let name = RECEIVERS[*slot];
+            gateway.put_receiver(name, ReceiverKind::Webhook, &form(name, *number), now);
+        }
+        Happening::Receiver { slot, form: None } => {
+            gateway.delete_receiver(RECEIVERS[*slot], now);
         }
         Happening::Event { .. } | Happening::Act { .. } | Happening::Tick => {}
     }
@@ -289,9 +320,10 @@ fn input(gateway: &Gateway, what: &Happening, at: i64) -> Option<Input> {
             let (actor, received_at) = ("token:t".to_owned(), Timestamp::from_millis(at));
             Input::Action(Arc::new(ActionInput { target, verb, actor, received_at }))
         }
-        Happening::Silence { .. } | Happening::Expire { .. } | Happening::Policy { .. } => {
-            return None;
-        }
+        Happening::Silence { .. }
+        | Happening::Expire { .. }
+        | Happening::Policy { .. }
+        | Happening::Receiver { .. } => return None,
     })
 }
 
@@ -380,7 +412,7 @@ pub(super) fn run_with_ticks(policies: &[Value], steps: &[Step], ticks: &[i64]) 
 }
 
 /// Ends everything: silences, alerts; and lets time pass until nothing waits any more.
-pub(super) fn end_all(gateway: &mut Gateway, mut at: i64) -> i64 {
+pub(crate) fn end_all(gateway: &mut Gateway, mut at: i64) -> i64 {
     for slot in SLOTS {
         gateway.end_silence(slot, Timestamp::from_millis(at));
     }

@@ -55,10 +55,20 @@ pub(super) type Answers = Vec<(usize, Outcome)>;
 impl<'s> Play<'s> {
     /// `aims` are those of a run line by line.
     pub(super) fn run(script: &'s Script, mode: Mode, aims: &HashMap<usize, Target>) -> Self {
+        Self::over(Gateway::new(), script, mode, aims)
+    }
+
+    /// The same on a gateway that something is known to already.
+    pub(super) fn over(
+        gateway: Gateway,
+        script: &'s Script,
+        mode: Mode,
+        aims: &HashMap<usize, Target>,
+    ) -> Self {
         let mut play = Self {
             script,
             mode,
-            gateway: Gateway::new(),
+            gateway,
             aims: aims.clone(),
             failures: Vec::new(),
             waiting: Vec::new(),
