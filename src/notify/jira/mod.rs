@@ -116,16 +116,13 @@ impl Jira {
         let url = Url::parse(url).map_err(|error| format!("url is no address: {error}"))?;
         let none = Map::new();
         let auth = settings.get("auth").and_then(Value::as_object).unwrap_or(&none);
-        let (authorization, secret) = match auth.get("user").and_then(Value::as_str) {
-            Some(user) => {
-                let password = secrets.required(auth, "password")?;
-                let pair = format!("{user}:{}", password.expose_secret());
-                (format!("Basic {}", BASE64_STANDARD.encode(pair)), password)
+        let user = auth.get("user").and_then(Value::as_str);
+        let secret = secrets.required(auth, if user.is_some() { "password" } else { "bearer" })?;
+        let authorization = match (user, secret.expose_secret()) {
+            (Some(user), password) => {
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
             }
-            None => {
-                let token = secrets.required(auth, "bearer")?;
-                (format!("Bearer {}", token.expose_secret()), token)
-            }
+            (None, token) => format!("Bearer {token}"),
         };
         let mut authorization = HeaderValue::from_str(&authorization).map_err(|_| {
             "the secret of auth holds what cannot be sent: a line break?".to_owned()
@@ -218,7 +215,7 @@ impl Notifier for Jira {
             let end = check::check(self, &mut talk, &payload).await;
             return talk.sent(end, None);
         }
-        let lane = Lane::read(attempt.remote, attempt.delivery, attempt.now);
+        let lane = Lane::read(attempt.remote, self.site.name(), attempt.delivery, attempt.now);
         let mut work = Work { jira: self, attempt, payload: &payload, talk, lane };
         let end = work.step().await;
         let Work { talk, lane, .. } = work;

@@ -182,6 +182,13 @@ impl Page {
     }
 }
 
+/// What the alerts of an incident have in common.
+#[derive(Deserialize)]
+struct GroupKey<'a> {
+    #[serde(borrow)]
+    values: &'a RawValue,
+}
+
 fn facts(message: &Message, only: Option<&AlertView>) -> Vec<(String, String)> {
     let incident = &message.incident;
     let mut facts = Vec::new();
@@ -201,11 +208,6 @@ fn facts(message: &Message, only: Option<&AlertView>) -> Vec<(String, String)> {
         let counts =
             format!("{}, {} of them open", incident.alert_count, incident.open_alert_count);
         fact("Alerts", Some(counts));
-        #[derive(Deserialize)]
-        struct GroupKey<'a> {
-            #[serde(borrow)]
-            values: &'a RawValue,
-        }
         let key = incident.group_key.as_deref().map(RawValue::get);
         let key = key.and_then(|key| serde_json::from_str::<GroupKey<'_>>(key).ok());
         fact("In common", key.map(|key| pairs(key.values)));
