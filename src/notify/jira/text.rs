@@ -36,6 +36,11 @@ pub(super) fn summary(title: &str) -> String {
     wiki::cut(line, SUMMARY_MAX)
 }
 
+/// A label has no blanks, and 255 letters at most.
+pub(super) fn label(text: &str) -> String {
+    wiki::cut(&wiki::line(text).replace(' ', "-"), SUMMARY_MAX)
+}
+
 /// What the issue is opened with.
 pub(super) fn description(message: &Message) -> String {
     let only = match message.alerts.as_slice() {
