@@ -234,7 +234,7 @@ class JiraStandIn:
                 return issue
         raise JiraError(404, "Issue does not exist or you do not have permission to see it.")
 
-    def _shown(self, issue: Issue) -> Json:
+    def _shown(self, issue: Issue, wanted: str | None = None) -> Json:
         fields = dict(issue.fields)
         kind = fields["issuetype"]
         kind = next((id_, name) for id_, name in ISSUE_TYPES.items() if kind.get("name") == name or kind.get("id") == id_)
@@ -253,6 +253,8 @@ class JiraStandIn:
             for side, other in (("inwardIssue", "outwardIssue"), ("outwardIssue", "inwardIssue"))
             if link[other]["key"] == issue.key
         ]
+        if wanted and "*all" not in wanted:
+            fields = {name: value for name, value in fields.items() if name in wanted.split(",")}
         return {"id": issue.id, "key": issue.key, "self": f"{self.url}/rest/api/2/issue/{issue.id}", "fields": fields}
 
     def _search(self, query: Json) -> list[Issue]:
@@ -325,7 +327,7 @@ class JiraStandIn:
             (r"GET /rest/api/[23]/field", lambda: []),
             (r"GET /rest/api/[23]/issue/createmeta/([^/]+)/issuetypes", self._issue_types(query)),
             (r"GET /rest/api/[23]/issue/createmeta/([^/]+)/issuetypes/(\d+)", self._fields(query)),
-            (r"GET /rest/api/[23]/issue/([^/]+)", lambda id_: self._shown(self._issue(id_))),
+            (r"GET /rest/api/[23]/issue/([^/]+)", lambda id_: self._shown(self._issue(id_), query.get("fields"))),
             (r"GET /rest/api/[23]/issue/([^/]+)/comment", self._comments(query)),
             (r"POST /rest/api/2/issue/([^/]+)/comment", lambda id_: (201, self._comment(self._issue(id_), body))),
             (

@@ -96,14 +96,14 @@ impl Work<'_> {
         // As long as it is not known better.
         self.lane.state = State::None;
         match created {
-            Written::Taken(answer) => match made(&answer) {
-                Some(issue) => self.made(issue),
-                None => {
-                    let after = self.lane.unsure(by, now);
-                    let error = "Jira did not say which issue it has made; it will be searched for";
-                    End::retry(Failure::Unavailable, Some(after), error)
+            Written::Taken(answer) => {
+                if let Some(issue) = made(&answer) {
+                    return self.made(issue);
                 }
-            },
+                let after = self.lane.unsure(by, now);
+                let error = "Jira did not say which issue it has made; it will be searched for";
+                End::retry(Failure::Unavailable, Some(after), error)
+            }
             Written::Refused(answer) => self.talk.refused(&answer, refusal(&answer)),
             Written::NotNow(end) => end,
             Written::Unsure { after, error } => {

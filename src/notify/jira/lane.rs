@@ -38,6 +38,8 @@ pub(super) struct Issue {
 /// What is known of the issue of an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lane {
+    /// The Jira in which it is.
+    pub(super) site: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) api: Option<Api>,
     /// Which issue of the incident it is, from 1: an incident that comes back too late gets another.
@@ -115,13 +117,22 @@ pub(super) enum Done {
 }
 
 impl Lane {
-    /// As it was stored. What cannot be read is searched for by its label.
-    pub(super) fn read(remote: Option<&Value>, by: DeliveryId, now: Timestamp) -> Self {
-        let unread = State::Unsure { by, at: now, searches: Vec::new() };
-        let new = |state| Self { api: None, number: first(), follows: None, state };
-        match remote {
-            None | Some(Value::Null) => new(State::None),
-            Some(remote) => Self::deserialize(remote).unwrap_or_else(|_| new(unread)),
+    /// As it was stored. What cannot be read is searched for by its label; what was in another Jira
+    /// means nothing in this one.
+    pub(super) fn read(
+        remote: Option<&Value>,
+        site: String,
+        by: DeliveryId,
+        now: Timestamp,
+    ) -> Self {
+        let new = |site, state| Self { site, api: None, number: first(), follows: None, state };
+        let Some(remote) = remote.filter(|remote| !remote.is_null()) else {
+            return new(site, State::None);
+        };
+        match Self::deserialize(remote) {
+            Ok(lane) if lane.site == site => lane,
+            Ok(_) => new(site, State::None),
+            Err(_) => new(site, State::Unsure { by, at: now, searches: Vec::new() }),
         }
     }
 

@@ -4,7 +4,7 @@
 //! status that means done, and its return moves it back if it was we who closed it, else opens
 //! another one that is linked with it. One write a try: what comes before the next write is stored
 //! first, so that a gateway that dies in between neither repeats nor forgets it. How that makes one
-//! issue of any number of tries is in [`lane`].
+//! issue of any number of tries is in `lane`.
 
 mod check;
 mod details;
@@ -116,16 +116,13 @@ impl Jira {
         let url = Url::parse(url).map_err(|error| format!("url is no address: {error}"))?;
         let none = Map::new();
         let auth = settings.get("auth").and_then(Value::as_object).unwrap_or(&none);
-        let (authorization, secret) = match auth.get("user").and_then(Value::as_str) {
-            Some(user) => {
-                let password = secrets.required(auth, "password")?;
-                let pair = format!("{user}:{}", password.expose_secret());
-                (format!("Basic {}", BASE64_STANDARD.encode(pair)), password)
+        let user = auth.get("user").and_then(Value::as_str);
+        let secret = secrets.required(auth, if user.is_some() { "password" } else { "bearer" })?;
+        let authorization = match (user, secret.expose_secret()) {
+            (Some(user), password) => {
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
             }
-            None => {
-                let token = secrets.required(auth, "bearer")?;
-                (format!("Bearer {}", token.expose_secret()), token)
-            }
+            (None, token) => format!("Bearer {token}"),
         };
         let mut authorization = HeaderValue::from_str(&authorization).map_err(|_| {
             "the secret of auth holds what cannot be sent: a line break?".to_owned()
@@ -160,7 +157,6 @@ impl Jira {
             "url": message.incident_url(),
         });
         let mut fields = Map::new();
-        fields.insert("summary".to_owned(), text::summary(&message.incident.title).into());
         fields.insert("description".to_owned(), text::description(message).into());
         if let Some(priority) = settings.priority.get(&message.incident.severity) {
             fields.insert("priority".to_owned(), named(priority));
@@ -170,13 +166,14 @@ impl Jira {
             fields.insert("components".to_owned(), components);
         }
         fields.extend(fields::render(&settings.fields, &context)?);
-        if let Some(Value::String(summary)) = fields.get_mut("summary") {
-            *summary = text::summary(summary);
-        }
-        let given = fields.get("labels").and_then(Value::as_array).into_iter().flatten().cloned();
-        let labels: Vec<Value> =
-            settings.labels.iter().map(|label| label.clone().into()).chain(given).collect();
-        fields.insert("labels".to_owned(), labels.into());
+        let summary = fields.get("summary").and_then(Value::as_str);
+        let summary = text::summary(summary.unwrap_or(&message.incident.title));
+        fields.insert("summary".to_owned(), summary.into());
+        let given = fields.get("labels").and_then(Value::as_array);
+        let given = given.into_iter().flatten().filter_map(Value::as_str);
+        let labels = settings.labels.iter().map(String::as_str).chain(given).map(text::label);
+        let labels: Value = labels.filter(|label| !label.is_empty()).collect();
+        fields.insert("labels".to_owned(), labels);
         fields.insert("project".to_owned(), json!({"key": settings.project}));
         fields.insert("issuetype".to_owned(), named(&settings.issue_type));
         Ok(fields)
@@ -218,7 +215,7 @@ impl Notifier for Jira {
             let end = check::check(self, &mut talk, &payload).await;
             return talk.sent(end, None);
         }
-        let lane = Lane::read(attempt.remote, attempt.delivery, attempt.now);
+        let lane = Lane::read(attempt.remote, self.site.name(), attempt.delivery, attempt.now);
         let mut work = Work { jira: self, attempt, payload: &payload, talk, lane };
         let end = work.step().await;
         let Work { talk, lane, .. } = work;

@@ -71,13 +71,13 @@ impl Work<'_> {
             return Ok(self.go_on(&open, Done::Commented, "Commented; to be closed next."));
         }
         let (offered, chosen) = self.choose(&open, Goal::Done).await?;
-        match chosen {
-            Some(transition) => match self.go(&open, &transition).await? {
-                true => Ok(self.closed(open)),
-                false => Ok(self.gone(&open).await),
-            },
-            None => Err(End::dead(self.missing(&open, Goal::Done, &offered))),
+        let Some(transition) = chosen else {
+            return Err(End::dead(self.missing(&open, &offered)));
+        };
+        if self.go(&open, &transition).await? {
+            return Ok(self.closed(open));
         }
+        Ok(self.gone(&open).await)
     }
 
     /// The incident is back, or was told of as if it were new: there is to be an open issue.
@@ -218,22 +218,21 @@ impl Work<'_> {
         Ok(known.or(names.first()).map(|name| (*name).to_owned()))
     }
 
-    fn missing(&self, open: &Open, goal: Goal, offered: &[String]) -> String {
+    /// That no transition closes it.
+    fn missing(&self, open: &Open, offered: &[String]) -> String {
         let key = &open.issue.key;
+        let wanted = match self.wanted(Goal::Done) {
+            Some(wanted) => format!("{wanted:?}"),
+            None => "to a status that means done".to_owned(),
+        };
         let offered = match offered {
             [] => "none at all: the gateway's user may not move it".to_owned(),
             offered => offered.join(", "),
         };
-        match self.wanted(goal) {
-            Some(wanted) => format!(
-                "the workflow of {key} has no transition {wanted:?} from where it is; it has: \
-                 {offered}; set transitions.resolve to one of them"
-            ),
-            None => format!(
-                "the workflow of {key} has no transition to a status that means done from where it \
-                 is; it has: {offered}; set transitions.resolve to the one to take"
-            ),
-        }
+        format!(
+            "the workflow of {key} has no transition {wanted} from where it is; it has: {offered}; \
+             set transitions.resolve to the one to take"
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::SecretString;
 use serde_json::Value;
@@ -41,6 +41,15 @@ pub(super) struct Patience {
     pub(super) reads: Duration,
     /// For everything.
     pub(super) whole: Duration,
+}
+
+impl Site {
+    /// Which Jira it is, however it is reached: what an issue's id means depends on it.
+    pub(super) fn name(&self) -> String {
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let path = self.url.path().trim_end_matches('/');
+        format!("{}{port}{path}", self.url.host_str().unwrap_or_default())
+    }
 }
 
 impl Patience {
@@ -225,9 +234,11 @@ impl<'a> Talk<'a> {
         limit: Duration,
     ) -> Result<Answer, NoAnswer> {
         let line = format!("{method} {url}");
-        let mut headers = vec![(AUTHORIZATION, self.site.authorization.clone())];
+        let json = HeaderValue::from_static("application/json");
+        let mut headers =
+            vec![(AUTHORIZATION, self.site.authorization.clone()), (ACCEPT, json.clone())];
         if body.is_some() {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+            headers.push((CONTENT_TYPE, json));
         }
         let request = Request {
             method,
@@ -249,7 +260,7 @@ impl<'a> Talk<'a> {
         self.request = [&*self.before, &*request].concat();
         self.status = result.as_ref().ok().map(|answer| answer.status);
         let status = self.status.map_or("no answer".to_owned(), |status| status.to_string());
-        self.before.push_str(&format!("{line} → {status}\n"));
+        self.before = [&*self.before, &*line, " → ", &*status, "\n"].concat();
         self.answer = result.as_ref().map(|answer| answer.shown.clone()).unwrap_or_default();
         result
     }
@@ -294,16 +305,15 @@ fn not_let_in(answer: &Answer, to_anyone: bool) -> Option<String> {
     }
 }
 
-/// What Jira has to say of what was wrong, if it is Jira that answers.
+/// What Jira has to say of what was wrong, if it is Jira that answers, and not what it runs on.
 pub(super) fn complaints(answer: &Answer) -> Option<String> {
     let body: Value = serde_json::from_str(&answer.body).ok()?;
     let messages = body.get("errorMessages").and_then(Value::as_array);
     let messages = messages.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
-    let errors = body.get("errors").and_then(Value::as_object);
-    let errors = errors.into_iter().flatten();
-    let errors = errors.map(|(field, said)| match said {
-        Value::String(said) => format!("{field}: {said}"),
-        said => format!("{field}: {said}"),
+    let errors = body.get("errors").and_then(Value::as_object).into_iter().flatten();
+    let errors = errors.map(|(field, said)| {
+        let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+        format!("{field}: {said}")
     });
     let all: Vec<String> = messages.chain(errors).collect();
     (!all.is_empty()).then(|| cut(all.join("; "), WORDS_BYTES))

@@ -36,6 +36,11 @@ pub(super) fn summary(title: &str) -> String {
     wiki::cut(line, SUMMARY_MAX)
 }
 
+/// A label has no blanks, and 255 letters at most.
+pub(super) fn label(text: &str) -> String {
+    wiki::cut(&wiki::line(text).replace(' ', "-"), SUMMARY_MAX)
+}
+
 /// What the issue is opened with.
 pub(super) fn description(message: &Message) -> String {
     let only = match message.alerts.as_slice() {
@@ -182,6 +187,13 @@ impl Page {
     }
 }
 
+/// What the alerts of an incident have in common.
+#[derive(Deserialize)]
+struct GroupKey<'a> {
+    #[serde(borrow)]
+    values: &'a RawValue,
+}
+
 fn facts(message: &Message, only: Option<&AlertView>) -> Vec<(String, String)> {
     let incident = &message.incident;
     let mut facts = Vec::new();
@@ -201,11 +213,6 @@ fn facts(message: &Message, only: Option<&AlertView>) -> Vec<(String, String)> {
         let counts =
             format!("{}, {} of them open", incident.alert_count, incident.open_alert_count);
         fact("Alerts", Some(counts));
-        #[derive(Deserialize)]
-        struct GroupKey<'a> {
-            #[serde(borrow)]
-            values: &'a RawValue,
-        }
         let key = incident.group_key.as_deref().map(RawValue::get);
         let key = key.and_then(|key| serde_json::from_str::<GroupKey<'_>>(key).ok());
         fact("In common", key.map(|key| pairs(key.values)));

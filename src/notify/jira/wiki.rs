@@ -4,6 +4,8 @@
 //! formatting notation". Only what would act as markup is escaped, so that texts stay readable to
 //! whoever reads them by the API.
 
+use std::fmt::Write as _;
+
 /// Marks of a phrase (`*bold*`): only as long as one closes what another opens.
 const MARKS: [char; 6] = ['*', '_', '-', '+', '^', '~'];
 
@@ -50,7 +52,7 @@ pub(super) fn link(text: &str, href: &str) -> String {
     for letter in clean(href).chars() {
         match letter {
             '|' | '[' | ']' | '{' | '}' | '!' | '"' | '\\' | ' ' | '\n' | '\t' => {
-                target.push_str(&format!("%{:02X}", u32::from(letter)));
+                write!(target, "%{:02X}", u32::from(letter)).ok();
             }
             letter => target.push(letter),
         }

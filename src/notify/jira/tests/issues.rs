@@ -178,11 +178,11 @@ async fn what_was_certainly_not_taken_is_tried_again_at_once() {
 
 #[tokio::test]
 async fn nobody_there_is_no_doubt() {
-    let mut lane = Lane::new(&Model::new(false), &json!({"api": "datacenter"})).await;
+    let mut lane = Lane::new(&Model::new(false), &json!({})).await;
+    lane.jira = jira("http://127.0.0.1:1", &json!({"api": "datacenter"}));
     let opened = message(Reason::Opened, 1);
     let payload = lane.jira.compose(&opened).unwrap();
     lane.remote = lane.attempt(&opened, &payload, false).await.remote;
-    lane.jira = jira("http://127.0.0.1:1", &json!({"api": "datacenter"}));
 
     let sent = lane.attempt(&opened, &payload, true).await;
 

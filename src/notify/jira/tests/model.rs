@@ -44,6 +44,7 @@ pub(super) struct Transition {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a way of its own to be difficult")]
 pub(super) struct State {
     pub(super) cloud: bool,
     /// Before 8.4.

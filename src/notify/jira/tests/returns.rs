@@ -250,7 +250,7 @@ async fn an_end_without_an_issue_makes_none() {
     // Here the trigger may have arrived, and is given up on: the end looks for what it made.
     let mut lane = Lane::new(&model, &json!({})).await;
     lane.remote = Some(json!({
-        "state": "intended", "by": super::message(Reason::Opened, 9).delivery, "at": super::START,
+        "site": lane.server.url.trim_start_matches("http://"), "state": "intended", "by": super::message(Reason::Opened, 9).delivery, "at": super::START,
     }));
     assert_delivered(&lane.tell(Reason::Resolved).await, "No issue was ever made.");
     assert_eq!(lane.issues(), []);
@@ -261,10 +261,31 @@ async fn the_end_closes_an_issue_that_a_dead_delivery_has_made() {
     let model = Model::new(false);
     let mut lane = opened(&model, &json!({})).await;
     lane.remote = Some(json!({
-        "state": "unsure", "by": super::message(Reason::Opened, 9).delivery, "at": super::START,
+        "site": lane.server.url.trim_start_matches("http://"), "state": "unsure", "by": super::message(Reason::Opened, 9).delivery, "at": super::START,
     }));
 
     assert_delivered(&lane.tell(Reason::Resolved).await, "OPS-1 is closed.");
 
     assert_eq!(lane.issues(), [("OPS-1".to_owned(), "Done")]);
+}
+
+#[tokio::test]
+async fn an_issue_of_another_jira_is_not_taken_for_one_of_this() {
+    let mut lane = opened(&Model::new(false), &json!({})).await;
+    let remote = lane.remote.take();
+    let model = Model::new(false);
+    lane = Lane { remote, count: 1, ..Lane::new(&model, &json!({})).await };
+
+    assert_delivered(&lane.tell(Reason::SeverityRaised).await, "OPS-1 is the issue");
+
+    assert_eq!(model.state().issues[0].comments, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_kept_and_cannot_be_read_is_found_by_its_label() {
+    let model = Model::new(false);
+    let mut lane = opened(&model, &json!({})).await;
+    lane.remote = Some(json!({"state": "of a later version"}));
+
+    assert_delivered(&lane.tell(Reason::Resolved).await, "OPS-1 is closed.");
 }

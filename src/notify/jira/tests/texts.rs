@@ -194,15 +194,23 @@ fn fields_may_say_what_is_composed_otherwise() {
     let settings = json!({
         "labels": ["alert"],
         "fields": {
-            "summary": "[{{ incident.severity }}] {{ incident.title }}\n",
-            "labels": ["{{ alert.class }}"],
+            "summary": "[{{ incident.severity|upper }}] {{ incident.title }}\n",
+            "labels": ["{{ alert.class }}", "{{ alert.group }}", "on {{ alert.source }}"],
             "project": {"key": "OTHER"},
+            "customfield_1": {"value": "Platform"},
+            "customfield_2": "{{ alert.labels.cluster|default('unknown') }}",
+            "customfield_3": "{{ incident.alert_count }}",
         },
     });
 
     let fields = &composed(&message(Reason::Opened, 1), &settings)["fields"];
 
-    assert_eq!(fields["summary"], "[critical] disk 97 % full");
-    assert_eq!(fields["labels"], json!(["alert", "disk"]));
+    assert_eq!(fields["summary"], "[CRITICAL] disk 97 % full");
+    assert_eq!(fields["labels"], json!(["alert", "disk", "on-db-1"]), "none without a group");
     assert_eq!(fields["project"], json!({"key": "OPS"}), "it has a setting of its own");
+    assert_eq!(fields["customfield_1"], json!({"value": "Platform"}));
+    assert_eq!(
+        (&fields["customfield_2"], &fields["customfield_3"]),
+        (&json!("unknown"), &json!(1))
+    );
 }
