@@ -5,8 +5,9 @@ use crate::domain::{
     enrich,
     event::{Event, Fingerprints, Intent},
     fields::{ParsedDetails, TriggerFields},
-    grouping::{self, GroupChoice},
+    grouping::GroupChoice,
     id::ServiceId,
+    inhibition::Sides,
     key::DedupKey,
     routing::Directory,
     service::{Integration, Service},
@@ -48,12 +49,10 @@ pub(super) fn prepare_in(
     let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
     let policy = &service.policy;
     if !policy.enrich.is_empty() {
-        let mut changed = event.clone();
+        let mut changed = content.clone();
         prepared.enriched =
-            enrich::enrich(&policy.enrich, &mut changed, &integration.name, &service.name);
-        if let Intent::Trigger { content: enriched, .. } = changed.intent {
-            prepared.content = (enriched != *content).then_some(enriched);
-        }
+            enrich::enrich(&policy.enrich, &mut changed, key, &integration.name, &service.name);
+        prepared.content = (changed != *content).then_some(changed);
     }
     let content = prepared.content.as_ref().unwrap_or(content);
     let view = TriggerFields {
@@ -79,23 +78,22 @@ pub(super) fn judge(
     directory: &Directory,
 ) -> (Matches, Option<GroupChoice>) {
     let policy = &service.policy;
-    let sides = policy
-        .inhibition
-        .iter()
-        .filter_map(|rule| {
-            let sides = rule.sides(view)?;
-            Some(Side {
-                rule: rule.id,
-                hash: sides.hash,
-                source: sides.source,
-                target: sides.target,
-            })
+    let rules = directory.rules(service.id);
+    let standing = rules.map(|rules| rules.inhibition(policy, view)).unwrap_or_default();
+    let sides = standing
+        .into_iter()
+        .filter_map(|at| {
+            let rule = &policy.inhibition[at];
+            let Sides { hash, source, target } = rule.sides(view)?;
+            Some(Side { rule: rule.id, hash, source, target })
         })
         .collect();
     let notify =
         policy.notify.iter().filter(|rule| rule.matches.holds(view)).map(|rule| rule.id).collect();
     let silences = directory.silences().matching(service.id, view);
-    (Matches { silences, sides, notify }, grouping::choose(&policy.grouping, view))
+    let group = rules.and_then(|rules| rules.grouping(policy, view));
+    let group = group.map(|at| policy.grouping[at].choice(view));
+    (Matches { silences, sides, notify }, group)
 }
 
 /// The service that an event of an integration belongs to, and the route that says so.
