@@ -121,8 +121,15 @@ impl Memory {
             }
             targets.push((*key, ids));
         }
-        let groups: Vec<(GroupHash, IncidentId)> =
-            keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
+        let is_open = |key: &SourceKey| {
+            let newest = self.newest.get(key).and_then(|id| self.alerts.get(id));
+            newest.is_some_and(Alert::is_open)
+        };
+        let groups: Vec<(GroupHash, IncidentId)> = keys
+            .groups_unless(is_open)
+            .into_iter()
+            .filter_map(|key| Some((key, *self.groups.get(&key)?)))
+            .collect();
         incidents.extend(groups.iter().map(|(_, id)| *id));
         let needing = alerts.iter().filter(|id| !repeats.contains(id));
         incidents.extend(needing.filter_map(|id| self.alerts.get(id)?.incident_id));
@@ -141,13 +148,13 @@ impl Memory {
             more_due,
             key_states: key_states.into_iter().filter_map(state).collect(),
             due_keys,
-            inhibitors: keys.inhibitors.iter().filter_map(inhibitor).collect(),
+            inhibitors: keys.inhibitors_unless(is_open).iter().filter_map(inhibitor).collect(),
             targets,
             contents: keys.contents.iter().filter_map(content).collect(),
             templates: keys.templates.iter().map(learned).collect(),
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(asked);
         loaded
     }

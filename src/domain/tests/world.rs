@@ -279,8 +279,15 @@ impl State {
             targets.push((*key, ids));
         }
         let mut incidents: BTreeMap<IncidentId, Incident> = BTreeMap::new();
-        let groups: Vec<_> =
-            keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
+        let is_open = |(integration, key): &SourceKey| {
+            let mut alerts = self.alerts.values();
+            alerts.any(|a| a.is_open() && a.integration_id == *integration && a.dedup_key == *key)
+        };
+        let groups: Vec<_> = keys
+            .groups_unless(is_open)
+            .into_iter()
+            .filter_map(|key| Some((key, *self.groups.get(&key)?)))
+            .collect();
         let due_incidents = keys.due.into_iter().flat_map(|(now, _)| {
             let due = move |i: &&Incident| i.due.is_some_and(|at| at <= now);
             self.incidents.values().filter(due).map(|i| i.id)
@@ -309,13 +316,13 @@ impl State {
             more_due: false,
             key_states: key_states.into_iter().collect(),
             due_keys,
-            inhibitors: keys.inhibitors.iter().filter_map(found).collect(),
+            inhibitors: keys.inhibitors_unless(is_open).iter().filter_map(found).collect(),
             targets,
             contents: keys.contents.iter().filter_map(said).collect(),
             templates: keys.templates.iter().map(learned).collect(),
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(came_back);
         loaded
     }

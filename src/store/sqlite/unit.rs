@@ -158,8 +158,9 @@ impl Unit for SqliteUnit {
         let key_rows = sql::KEY_STATES.fetch(connection, &came_back, bind_key).await?;
         key_states.extend(noise::key_states(&key_rows, None, &names)?.0);
 
-        let group_keys: Vec<(i64, i64, i64)> = keys
-            .groups
+        let is_open = |key: &SourceKey| open_keys.contains(key);
+        let asked_groups = keys.groups_unless(is_open);
+        let group_keys: Vec<(i64, i64, i64)> = asked_groups
             .iter()
             .map(|(service, rule, hash)| (service.seq(), rule.seq(), *hash))
             .collect();
@@ -194,8 +195,7 @@ impl Unit for SqliteUnit {
             incidents.insert(incident.id.seq(), incident);
         }
 
-        let groups = keys
-            .groups
+        let groups = asked_groups
             .iter()
             .filter_map(|key| {
                 let (service, rule, hash) = key;
@@ -216,13 +216,13 @@ impl Unit for SqliteUnit {
             more_due,
             key_states,
             due_keys,
-            inhibitors: noise::inhibitors(connection, &keys.inhibitors).await?,
+            inhibitors: noise::inhibitors(connection, &keys.inhibitors_unless(is_open)).await?,
             targets,
             contents: noise::contents(connection, &keys.contents).await?,
             templates: noise::templates(connection, &keys.templates).await?,
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(came_back);
         self.due_was_loaded |= due.is_some();
         Ok(loaded)
