@@ -49,9 +49,9 @@ pub struct Prepared {
     /// The drop rule that matches, by its position.
     pub dropped: Option<usize>,
     /// For triggers: the grouping rule that matches.
-    pub group: Option<GroupChoice>,
+    pub group: Option<Arc<GroupChoice>>,
     /// For triggers: the silences, inhibition and notify rules that match.
-    pub matches: Matches,
+    pub matches: Arc<Matches>,
     /// For triggers.
     pub fingerprints: Fingerprints,
 }

@@ -1,5 +1,7 @@
 //! What follows from an event, or an alert's content, and the directory alone.
 
+use std::sync::Arc;
+
 use crate::domain::{
     changes::{EventInput, Prepared},
     enrich,
@@ -38,7 +40,7 @@ pub(super) fn prepare_in(
         content: None,
         dropped: None,
         group: None,
-        matches: Matches::default(),
+        matches: Arc::default(),
         fingerprints: Fingerprints::default(),
     };
     let Intent::Trigger { content, dedup_key } = &event.intent else { return prepared };
@@ -76,7 +78,7 @@ pub(super) fn judge(
     view: &TriggerFields<'_>,
     service: &Service,
     directory: &Directory,
-) -> (Matches, Option<GroupChoice>) {
+) -> (Arc<Matches>, Option<Arc<GroupChoice>>) {
     let policy = &service.policy;
     let rules = directory.rules(service.id);
     let standing = rules.map(|rules| rules.inhibition(policy, view)).unwrap_or_default();
@@ -92,8 +94,8 @@ pub(super) fn judge(
         policy.notify.iter().filter(|rule| rule.matches.holds(view)).map(|rule| rule.id).collect();
     let silences = directory.silences().matching(service.id, view);
     let group = rules.and_then(|rules| rules.grouping(policy, view));
-    let group = group.map(|at| policy.grouping[at].choice(view));
-    (Matches { silences, sides, notify }, group)
+    let group = group.map(|at| Arc::new(policy.grouping[at].choice(view)));
+    (Arc::new(Matches { silences, sides, notify }), group)
 }
 
 /// The service that an event of an integration belongs to, and the route that says so.
@@ -128,6 +130,6 @@ impl EventInput {
     pub(super) fn in_service(&self, service: ServiceId, directory: &Directory) -> Self {
         let (integration, event) = (&self.integration, &self.event);
         let prepared = prepare_in(service, None, event, integration, directory);
-        self.prepared_as(std::sync::Arc::clone(integration), prepared)
+        self.prepared_as(Arc::clone(integration), prepared)
     }
 }
