@@ -20,7 +20,7 @@ use super::{
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
-    standing::{Matches, Side},
+    standing::{Matches, NewSides},
     time::{Span, Timestamp},
 };
 
@@ -204,8 +204,7 @@ pub struct Changes {
     /// States of keys; one that says nothing any more is removed.
     pub key_states: Vec<(SourceKey, ServiceId, KeyState, Option<Timestamp>)>,
     pub inhibitors: Vec<(InhibitionKey, Inhibitor)>,
-    /// The part that an alert has in inhibition rules from now on; empty: none.
-    pub sides: Vec<(AlertId, ServiceId, Vec<Side>)>,
+    pub sides: Vec<NewSides>,
     /// Targets under these, besides those that were loaded, are to be judged at this time.
     pub woken: Vec<(InhibitionKey, Timestamp)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,

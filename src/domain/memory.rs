@@ -47,7 +47,6 @@ pub struct Memory {
     key_states: HashMap<SourceKey, (KeyState, Option<Timestamp>)>,
     inhibitors: HashMap<InhibitionKey, Inhibitor>,
     targets: BTreeSet<(InhibitionKey, AlertId)>,
-    listed: HashMap<AlertId, Vec<InhibitionKey>>,
     templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
 }
 
@@ -203,19 +202,11 @@ impl Memory {
             self.time(before, *due, || Timed::Key(key.clone()));
         }
         self.inhibitors.extend(changes.inhibitors.iter().cloned());
-        for (id, service, sides) in &changes.sides {
-            for key in self.listed.remove(id).into_iter().flatten() {
-                self.targets.remove(&(key, *id));
+        for sides in &changes.sides {
+            for key in sides.targets_before() {
+                self.targets.remove(&(key, sides.alert_id));
             }
-            let keys: Vec<InhibitionKey> = sides
-                .iter()
-                .filter(|side| side.target)
-                .map(|side| (*service, side.rule, side.hash))
-                .collect();
-            self.targets.extend(keys.iter().map(|key| (*key, *id)));
-            if !keys.is_empty() {
-                self.listed.insert(*id, keys);
-            }
+            self.targets.extend(sides.targets().map(|key| (key, sides.alert_id)));
         }
         for (key, at) in &changes.woken {
             let woken: Vec<AlertId> = self.targets_under(key).collect();

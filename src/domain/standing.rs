@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     grouping::GroupChoice,
-    id::{AlertId, IncidentId, RuleId, SilenceId},
+    id::{AlertId, IncidentId, RuleId, ServiceId, SilenceId},
+    loading::InhibitionKey,
     time::Timestamp,
 };
 
@@ -22,6 +23,33 @@ pub struct Side {
     pub hash: i64,
     pub source: bool,
     pub target: bool,
+}
+
+/// The part that an alert has in inhibition rules from now on; empty: none.
+#[derive(Debug)]
+pub struct NewSides {
+    pub alert_id: AlertId,
+    pub service_id: ServiceId,
+    pub sides: Vec<Side>,
+    /// As stored: how they were before the batch.
+    pub before: Vec<Side>,
+}
+
+impl NewSides {
+    /// Under what it is a target from now on.
+    pub fn targets(&self) -> impl Iterator<Item = InhibitionKey> {
+        self.keys(&self.sides)
+    }
+
+    /// Under what it was a target before.
+    pub fn targets_before(&self) -> impl Iterator<Item = InhibitionKey> {
+        self.keys(&self.before)
+    }
+
+    fn keys(&self, sides: &[Side]) -> impl Iterator<Item = InhibitionKey> {
+        let targets = sides.iter().filter(|side| side.target);
+        targets.map(|side| (self.service_id, side.rule, side.hash))
+    }
 }
 
 /// What an alert matches, by its content.

@@ -370,10 +370,15 @@ impl State {
             self.key_states.insert(key.clone(), (state.clone(), *due));
         }
         self.inhibitors.extend(changes.inhibitors.iter().cloned());
-        for (id, service, sides) in &changes.sides {
-            self.targets.retain(|(_, target)| target != id);
-            let targets = sides.iter().filter(|side| side.target);
-            self.targets.extend(targets.map(|side| ((*service, side.rule, side.hash), *id)));
+        for sides in &changes.sides {
+            let id = sides.alert_id;
+            let listed: Vec<_> =
+                self.targets.iter().filter(|(_, of)| *of == id).map(|(key, _)| *key).collect();
+            let mut before: Vec<_> = sides.targets_before().collect();
+            before.sort_unstable();
+            assert_eq!(listed, before, "rows are deleted by what the alert was: {id}");
+            self.targets.retain(|(_, target)| *target != id);
+            self.targets.extend(sides.targets().map(|key| (key, id)));
         }
         for (key, at) in &changes.woken {
             for (_, id) in self.targets.iter().filter(|(k, _)| k == key) {
