@@ -68,7 +68,7 @@ impl Unit for SqliteUnit {
         let due = keys.due.filter(|(now, _)| now.as_millis() >= next_due);
         let connection = self.connection()?;
         let bind_key = |b: &mut Binder, (integration, key): &(IntegrationId, DedupKey)| {
-            b.bind(integration.seq()).bind(key.as_str());
+            b.bind(integration.seq()).bind(key.shared());
         };
         let bind_seq = |b: &mut Binder, seq: &i64| {
             b.bind(*seq);
@@ -83,7 +83,7 @@ impl Unit for SqliteUnit {
         };
         let open = sql::OPEN_ALERTS
             .fetch(connection, &keys.alert_keys, |b, (integration, key, _)| {
-                b.bind(integration.seq()).bind(key.as_str());
+                b.bind(integration.seq()).bind(key.shared());
             })
             .await?;
         let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
