@@ -248,8 +248,7 @@ impl Input {
         let settings = members.take_rest();
         if let Some(kind) = kind {
             Receiver::check_settings(kind, &settings, "", &mut members.errors);
-            let mistakes = notify::mistakes(kind, &settings, guard);
-            members.errors.extend(mistakes.into_iter().map(|(at, what)| (at.to_owned(), what)));
+            members.errors.extend(notify::mistakes(kind, &settings, guard));
         }
         members.finish()?;
         Ok(Self { name: name.expect(REQUIRED), kind: kind.expect(REQUIRED), settings })

@@ -22,7 +22,7 @@ use super::{
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
-    standing::{Matches, Side},
+    standing::{Matches, NewSides},
     time::{Span, Timestamp},
 };
 
@@ -51,9 +51,9 @@ pub struct Prepared {
     /// The drop rule that matches, by its position.
     pub dropped: Option<usize>,
     /// For triggers: the grouping rule that matches.
-    pub group: Option<GroupChoice>,
+    pub group: Option<Arc<GroupChoice>>,
     /// For triggers: the silences, inhibition and notify rules that match.
-    pub matches: Matches,
+    pub matches: Arc<Matches>,
     /// For triggers.
     pub fingerprints: Fingerprints,
 }
@@ -227,8 +227,7 @@ pub struct Changes {
     /// States of keys; one that says nothing any more is removed.
     pub key_states: Vec<(SourceKey, ServiceId, KeyState, Option<Timestamp>)>,
     pub inhibitors: Vec<(InhibitionKey, Inhibitor)>,
-    /// The part that an alert has in inhibition rules from now on; empty: none.
-    pub sides: Vec<(AlertId, ServiceId, Vec<Side>)>,
+    pub sides: Vec<NewSides>,
     /// Targets under these, besides those that were loaded, are to be judged at this time.
     pub woken: Vec<(InhibitionKey, Timestamp)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,

@@ -6,9 +6,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::{
-    event::{Content, Event, Intent, Severity},
+    event::{Content, Severity},
     fields::{ParsedDetails, TriggerFields},
-    key::DedupKey,
     matcher::{Field, Fields, Match},
     pattern::{REGEX_SIZE_LIMIT, last_line},
     read::{FieldError, Place},
@@ -63,26 +62,19 @@ pub struct EnrichNote {
 }
 
 /// Takes the steps in their order; a later one sees what the earlier ones did. A step that finds
-/// nothing to do says nothing. Only triggers say something that could be enriched.
+/// nothing to do says nothing.
 pub fn enrich(
     rules: &[EnrichRule],
-    event: &mut Event,
+    content: &mut Content,
+    dedup_key: &str,
     integration: &str,
     service: &str,
 ) -> Vec<EnrichNote> {
     let mut notes = Vec::new();
-    let Intent::Trigger { dedup_key, content } = &mut event.intent else { return notes };
-    let dedup_key = dedup_key.as_ref().map_or("", DedupKey::as_str);
     // No step changes the details.
     let details = ParsedDetails::default();
     for (at, rule) in rules.iter().enumerate() {
-        let fields = TriggerFields {
-            content: &*content,
-            dedup_key,
-            integration,
-            service,
-            details: &details,
-        };
+        let fields = TriggerFields { content, dedup_key, integration, service, details: &details };
         if !rule.matches.holds(&fields) {
             continue;
         }

@@ -101,11 +101,6 @@ pub struct GroupChoice {
     pub texts: Vec<String>,
 }
 
-/// Picks the first rule that matches.
-pub fn choose(rules: &[GroupingRule], fields: &impl Fields) -> Option<GroupChoice> {
-    rules.iter().find(|rule| rule.matches.holds(fields)).map(|rule| rule.choice(fields))
-}
-
 impl GroupingRule {
     /// How alike texts have to be, in ten-thousandths, if that is what the rule looks at.
     pub fn similarity_threshold(&self) -> Option<u32> {
@@ -115,7 +110,8 @@ impl GroupingRule {
         }
     }
 
-    fn choice(&self, fields: &impl Fields) -> GroupChoice {
+    /// What an alert that it matches is grouped by.
+    pub(super) fn choice(&self, fields: &impl Fields) -> GroupChoice {
         let value = |name| fields.field(name).into_owned();
         let names = match &self.by {
             By::Fields(names) => names,

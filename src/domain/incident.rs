@@ -3,10 +3,9 @@
 //! Its severity is that of its worst open alert, kept by counters, so that no change of one alert
 //! needs a look at the others.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{
     alert::{Alert, Status},
@@ -77,12 +76,14 @@ pub struct GroupKey {
 
 impl GroupKey {
     pub fn new(choice: &GroupChoice) -> Self {
-        let values: serde_json::Map<String, Value> = choice
-            .values
-            .iter()
-            .map(|(field, value)| (field.to_string(), value.as_str().into()))
-            .collect();
-        let shown = json!({"rule": choice.rule, "values": values}).to_string();
+        #[derive(Serialize)]
+        struct Shown<'c> {
+            rule: RuleId,
+            values: BTreeMap<String, &'c str>,
+        }
+        let values = choice.values.iter().map(|(field, value)| (field.to_string(), value.as_str()));
+        let shown = Shown { rule: choice.rule, values: values.collect() };
+        let shown = serde_json::to_string(&shown).unwrap_or_default();
         Self { rule: choice.rule, hashes: choice.hashes.clone(), shown }
     }
 }

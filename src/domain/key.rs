@@ -1,6 +1,6 @@
 //! Keys: what a sender proves itself with (routing key) and names a problem by (dedup key).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -101,9 +101,9 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Names a problem within one integration; case-sensitive.
+/// Names a problem within one integration; case-sensitive. Cheap to clone: many maps are by it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DedupKey(Box<str>);
+pub struct DedupKey(Arc<str>);
 
 /// Why a text is not a [`DedupKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +133,11 @@ impl DedupKey {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same text, not a copy.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

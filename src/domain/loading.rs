@@ -40,6 +40,8 @@ pub struct LoadKeys {
     pub returning_keys: Vec<SourceKey>,
     /// The newest open incident under each of these.
     pub groups: Vec<GroupHash>,
+    /// The same if no alert of the key is open: one is opened then, and grouped.
+    pub groups_of_new: Vec<(SourceKey, GroupHash)>,
     pub alerts: Vec<AlertId>,
     /// With all their open alerts.
     pub incidents: Vec<IncidentId>,
@@ -53,6 +55,8 @@ pub struct LoadKeys {
     pub open_of_service: Option<(ServiceId, u32)>,
     pub key_states: Vec<SourceKey>,
     pub inhibitors: Vec<InhibitionKey>,
+    /// The same if no alert of the key is open.
+    pub inhibitors_of_new: Vec<(SourceKey, InhibitionKey)>,
     /// Open alerts that are targets under these, at most [`TARGETS_MAX`] of each.
     pub targets: Vec<InhibitionKey>,
     /// What these alerts say.
@@ -96,11 +100,22 @@ impl LoadKeys {
         once(&mut self.sent_ids);
     }
 
+    /// The groups to look up, once it is known which keys have an open alert.
+    pub fn groups_unless(&self, is_open: impl Fn(&SourceKey) -> bool) -> Vec<GroupHash> {
+        unless(&self.groups, &self.groups_of_new, is_open)
+    }
+
+    /// The same for the inhibitors.
+    pub fn inhibitors_unless(&self, is_open: impl Fn(&SourceKey) -> bool) -> Vec<InhibitionKey> {
+        unless(&self.inhibitors, &self.inhibitors_of_new, is_open)
+    }
+
     pub fn is_empty(&self) -> bool {
         let Self {
             alert_keys,
             returning_keys,
             groups,
+            groups_of_new,
             alerts,
             incidents,
             bare_incidents,
@@ -109,6 +124,7 @@ impl LoadKeys {
             open_of_service,
             key_states,
             inhibitors,
+            inhibitors_of_new,
             targets,
             contents,
             templates,
@@ -117,6 +133,7 @@ impl LoadKeys {
         alert_keys.is_empty()
             && returning_keys.is_empty()
             && groups.is_empty()
+            && groups_of_new.is_empty()
             && alerts.is_empty()
             && incidents.is_empty()
             && bare_incidents.is_empty()
@@ -125,11 +142,24 @@ impl LoadKeys {
             && open_of_service.is_none()
             && key_states.is_empty()
             && inhibitors.is_empty()
+            && inhibitors_of_new.is_empty()
             && targets.is_empty()
             && contents.is_empty()
             && templates.is_empty()
             && sent_ids.is_empty()
     }
+}
+
+fn unless<T: Copy + Ord>(
+    always: &[T],
+    of_new: &[(SourceKey, T)],
+    is_open: impl Fn(&SourceKey) -> bool,
+) -> Vec<T> {
+    let new = of_new.iter().filter(|(key, _)| !is_open(key)).map(|(_, item)| *item);
+    let mut all: Vec<T> = always.iter().copied().chain(new).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// What was found. Each alert that may change its incident comes with it.
@@ -169,15 +199,15 @@ pub struct Asked {
 }
 
 impl Loaded {
-    /// Notes what was asked for to get this.
-    pub fn answers(&mut self, keys: &LoadKeys) {
+    /// Notes what was asked for to get this; `is_open` says which keys have an open alert.
+    pub fn answers(&mut self, keys: &LoadKeys, is_open: impl Fn(&SourceKey) -> bool) {
         let asked = &mut self.asked;
         asked.alerts.extend(&keys.alerts);
-        asked.groups.extend(&keys.groups);
+        asked.groups.extend(keys.groups_unless(&is_open));
         asked.incidents.extend(keys.bare_incidents.iter().chain(&keys.incidents));
         asked.whole.extend(&keys.incidents);
         asked.key_states.extend(keys.key_states.iter().cloned());
-        asked.inhibitors.extend(&keys.inhibitors);
+        asked.inhibitors.extend(keys.inhibitors_unless(&is_open));
         asked.targets.extend(&keys.targets);
         asked.contents.extend(&keys.contents);
         asked.templates.extend(&keys.templates);

@@ -48,7 +48,6 @@ pub struct Memory {
     key_states: HashMap<SourceKey, (KeyState, Option<Timestamp>)>,
     inhibitors: HashMap<InhibitionKey, Inhibitor>,
     targets: BTreeSet<(InhibitionKey, AlertId)>,
-    listed: HashMap<AlertId, Vec<InhibitionKey>>,
     templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
     sent_ids: HashSet<SourceId>,
 }
@@ -123,8 +122,15 @@ impl Memory {
             }
             targets.push((*key, ids));
         }
-        let groups: Vec<(GroupHash, IncidentId)> =
-            keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
+        let is_open = |key: &SourceKey| {
+            let newest = self.newest.get(key).and_then(|id| self.alerts.get(id));
+            newest.is_some_and(Alert::is_open)
+        };
+        let groups: Vec<(GroupHash, IncidentId)> = keys
+            .groups_unless(is_open)
+            .into_iter()
+            .filter_map(|key| Some((key, *self.groups.get(&key)?)))
+            .collect();
         incidents.extend(groups.iter().map(|(_, id)| *id));
         let needing = alerts.iter().filter(|id| !repeats.contains(id));
         incidents.extend(needing.filter_map(|id| self.alerts.get(id)?.incident_id));
@@ -143,7 +149,7 @@ impl Memory {
             more_due,
             key_states: key_states.into_iter().filter_map(state).collect(),
             due_keys,
-            inhibitors: keys.inhibitors.iter().filter_map(inhibitor).collect(),
+            inhibitors: keys.inhibitors_unless(is_open).iter().filter_map(inhibitor).collect(),
             targets,
             contents: keys.contents.iter().filter_map(content).collect(),
             templates: keys.templates.iter().map(learned).collect(),
@@ -155,7 +161,7 @@ impl Memory {
                 .collect(),
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(asked);
         loaded
     }
@@ -204,19 +210,11 @@ impl Memory {
             self.time(before, *due, || Timed::Key(key.clone()));
         }
         self.inhibitors.extend(changes.inhibitors.iter().cloned());
-        for (id, service, sides) in &changes.sides {
-            for key in self.listed.remove(id).into_iter().flatten() {
-                self.targets.remove(&(key, *id));
+        for sides in &changes.sides {
+            for key in sides.targets_before() {
+                self.targets.remove(&(key, sides.alert_id));
             }
-            let keys: Vec<InhibitionKey> = sides
-                .iter()
-                .filter(|side| side.target)
-                .map(|side| (*service, side.rule, side.hash))
-                .collect();
-            self.targets.extend(keys.iter().map(|key| (*key, *id)));
-            if !keys.is_empty() {
-                self.listed.insert(*id, keys);
-            }
+            self.targets.extend(sides.targets().map(|key| (key, sides.alert_id)));
         }
         for (key, at) in &changes.woken {
             let woken: Vec<AlertId> = self.targets_under(key).collect();

@@ -13,6 +13,7 @@ pub mod fields;
 pub mod grouping;
 pub mod id;
 pub mod incident;
+mod index;
 pub mod inhibition;
 pub mod key;
 pub mod key_state;

@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     delivery::Revision,
     id::{IntegrationId, ReceiverId, RouteId, ServiceId, TokenId},
+    index::RuleIndex,
     key::KeyHash,
     matcher::Match,
     receiver::Receiver,
@@ -59,6 +60,7 @@ pub struct Directory {
     /// The last time that the gateway was down for long.
     pub gap: Option<Gap>,
     services: HashMap<ServiceId, Arc<Service>>,
+    rules: HashMap<ServiceId, Arc<RuleIndex>>,
     integrations: HashMap<IntegrationId, Arc<Integration>>,
     keys: HashMap<KeyHash, KeyEntry>,
     tokens: HashMap<KeyHash, Arc<Token>>,
@@ -75,8 +77,10 @@ impl Directory {
         keys: Vec<(KeyHash, KeyEntry)>,
         tokens: Vec<(KeyHash, Token)>,
     ) -> Self {
+        let index = |service: &Service| (service.id, Arc::new(RuleIndex::new(&service.policy)));
         Self {
             version,
+            rules: services.iter().map(index).collect(),
             services: services.into_iter().map(|s| (s.id, Arc::new(s))).collect(),
             integrations: integrations.into_iter().map(|i| (i.id, Arc::new(i))).collect(),
             keys: keys.into_iter().collect(),
@@ -127,6 +131,11 @@ impl Directory {
 
     pub fn service_named(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.values().find(|service| service.name == name)
+    }
+
+    /// The rules of a service, by what they match.
+    pub(super) fn rules(&self, id: ServiceId) -> Option<&RuleIndex> {
+        self.rules.get(&id).map(Arc::as_ref)
     }
 
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{
     event::closed_enum,
     id::{ServiceId, SilenceId},
-    matcher::{Field, Fields, Match, Matcher},
+    index::MatchIndex,
+    matcher::{Fields, Match},
     read::{FieldError, Place},
     schedule::Schedule,
     time::Timestamp,
@@ -155,28 +156,9 @@ impl Silence {
 pub struct Silences {
     /// Sorted by id.
     all: Vec<Arc<Silence>>,
-    of_any_service: Index,
-    of_service: HashMap<ServiceId, Index>,
-}
-
-/// The lists of matchers of some silences. One list that holds is enough.
-#[derive(Clone, Debug, Default)]
-struct Index {
-    /// By one field, and the values of it that a list accepts.
-    by_value: Vec<(Field, ByValue)>,
-    /// Lists without such a field, by the field of their first matcher: it is looked up once.
-    others: Vec<(Field, Vec<Entry>)>,
-    /// Lists without matchers: they hold for everything.
-    always: Vec<Entry>,
-}
-
-type ByValue = HashMap<Box<str>, Vec<Entry>>;
-
-/// A list of matchers, by its place in its silence. A silence without any has the list 0 only.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    silence: usize,
-    list: usize,
+    /// Numbers are places in `all`.
+    of_any_service: MatchIndex,
+    of_service: HashMap<ServiceId, MatchIndex>,
 }
 
 impl Silences {
@@ -191,13 +173,7 @@ impl Silences {
                 None => &mut silences.of_any_service,
                 Some(id) => silences.of_service.entry(id).or_default(),
             };
-            let lists = silence.matches.lists();
-            if lists.is_empty() {
-                index.always.push(Entry { silence: at, list: 0 });
-            }
-            for (list, matchers) in lists.iter().enumerate() {
-                index.add(Entry { silence: at, list }, matchers);
-            }
+            index.add(at, &silence.matches);
         }
         silences.all = all;
         silences
@@ -206,13 +182,13 @@ impl Silences {
     /// The silences that hold for something of `service`, but for those that were ended by hand.
     /// By their matchers only: whether they are active is the caller's question. Sorted.
     pub fn matching(&self, service: ServiceId, fields: &impl Fields) -> Vec<SilenceId> {
-        let mut found = Vec::new();
-        self.of_any_service.find(&self.all, fields, &mut found);
+        let matches = |at: usize| &self.all[at].matches;
+        let mut found = self.of_any_service.find(matches, fields);
         if let Some(index) = self.of_service.get(&service) {
-            index.find(&self.all, fields, &mut found);
+            found.extend(index.find(matches, fields));
         }
+        let mut found: Vec<SilenceId> = found.into_iter().map(|at| self.all[at].id).collect();
         found.sort_unstable();
-        found.dedup();
         found
     }
 
@@ -224,61 +200,6 @@ impl Silences {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Silence>> {
         self.all.iter()
     }
-}
-
-impl Index {
-    fn add(&mut self, entry: Entry, matchers: &[Matcher]) {
-        let selective = |(field, values): &(&Field, &[Box<str>])| {
-            // Few values of a field that has many tell most.
-            let is_closed = matches!(field, Field::Severity | Field::Action | Field::Service);
-            (is_closed, values.len())
-        };
-        let known = matchers.iter().filter_map(Matcher::values).min_by_key(selective);
-        if let Some((field, values)) = known {
-            let by_value = of_field(&mut self.by_value, field);
-            for value in values {
-                by_value.entry(value.clone()).or_default().push(entry);
-            }
-        } else if let Some(first) = matchers.first() {
-            of_field(&mut self.others, first.field()).push(entry);
-        } else {
-            self.always.push(entry);
-        }
-    }
-
-    fn find(&self, all: &[Arc<Silence>], fields: &impl Fields, found: &mut Vec<SilenceId>) {
-        let list_of = |entry: &Entry| {
-            let silence = &all[entry.silence];
-            (silence.id, silence.matches.lists().get(entry.list).map_or(&[][..], Vec::as_slice))
-        };
-        found.extend(self.always.iter().map(|entry| list_of(entry).0));
-        for (field, by_value) in &self.by_value {
-            let entries = by_value.get(&*fields.field(field));
-            for (id, matchers) in entries.into_iter().flatten().map(list_of) {
-                if matchers.iter().all(|matcher| matcher.holds(fields)) {
-                    found.push(id);
-                }
-            }
-        }
-        for (field, entries) in &self.others {
-            let value = fields.field(field);
-            for (id, matchers) in entries.iter().map(list_of) {
-                let Some((first, rest)) = matchers.split_first() else { continue };
-                if first.takes(&value) && rest.iter().all(|matcher| matcher.holds(fields)) {
-                    found.push(id);
-                }
-            }
-        }
-    }
-}
-
-/// What is kept for a field, new if there is nothing yet.
-fn of_field<'m, T: Default>(map: &'m mut Vec<(Field, T)>, field: &Field) -> &'m mut T {
-    let at = map.iter().position(|(other, _)| other == field).unwrap_or_else(|| {
-        map.push((field.clone(), T::default()));
-        map.len() - 1
-    });
-    &mut map[at].1
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 //! from that, the clock and the open inhibitors. Both are stored with the alert, so that nothing
 //! has to be matched again when a time comes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     delivery::ToldOf,
     grouping::GroupChoice,
-    id::{AlertId, IncidentId, RuleId, SilenceId},
+    id::{AlertId, IncidentId, RuleId, ServiceId, SilenceId},
+    loading::InhibitionKey,
     time::Timestamp,
 };
 
@@ -21,6 +24,33 @@ pub struct Side {
     pub hash: i64,
     pub source: bool,
     pub target: bool,
+}
+
+/// The part that an alert has in inhibition rules from now on; empty: none.
+#[derive(Debug)]
+pub struct NewSides {
+    pub alert_id: AlertId,
+    pub service_id: ServiceId,
+    pub sides: Vec<Side>,
+    /// As stored: how they were before the batch.
+    pub before: Vec<Side>,
+}
+
+impl NewSides {
+    /// Under what it is a target from now on.
+    pub fn targets(&self) -> impl Iterator<Item = InhibitionKey> {
+        self.keys(&self.sides)
+    }
+
+    /// Under what it was a target before.
+    pub fn targets_before(&self) -> impl Iterator<Item = InhibitionKey> {
+        self.keys(&self.before)
+    }
+
+    fn keys(&self, sides: &[Side]) -> impl Iterator<Item = InhibitionKey> {
+        let targets = sides.iter().filter(|side| side.target);
+        targets.map(|side| (self.service_id, side.rule, side.hash))
+    }
 }
 
 /// What an alert matches, by its content.
@@ -86,11 +116,11 @@ impl Quiet {
     }
 }
 
-/// All of it, as it is stored with an alert.
+/// All of it, as it is stored with an alert. What does not change is shared: alerts are copied often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    #[serde(default, skip_serializing_if = "Matches::is_empty")]
-    pub matches: Matches,
+    #[serde(default, skip_serializing_if = "Matches::is_empty", with = "shared")]
+    pub matches: Arc<Matches>,
     #[serde(default, skip_serializing_if = "Quiet::is_loud")]
     pub quiet: Quiet,
     /// Inhibition rules under which it is counted as a source.
@@ -100,8 +130,8 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub announced: bool,
     /// How it is to be grouped once it is not suppressed any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<GroupChoice>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "shared_if_any")]
+    pub group: Option<Arc<GroupChoice>>,
     /// Receivers that were told of it on its own, and are owed its resolve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<ToldOf>,
@@ -128,5 +158,46 @@ impl Standing {
             || Ok(Self::default()),
             |text| serde_json::from_str(text).map_err(|error| error.to_string()),
         )
+    }
+}
+
+/// What is behind an [`Arc`], in JSON.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Arc<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
+}
+
+/// The same for what may be missing.
+mod shared_if_any {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde hands the member in so")]
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Option<Arc<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<T>>, D::Error> {
+        Option::deserialize(deserializer).map(|value| value.map(Arc::new))
     }
 }

@@ -3,6 +3,8 @@
 //! It is written straight into the JSON text that the event's row keeps, because every event has
 //! one and nothing but people reads it.
 
+use std::fmt::Write as _;
+
 use super::event::closed_enum;
 
 closed_enum! {
@@ -54,15 +56,24 @@ impl Trace {
     }
 }
 
-/// Appends `text` as a JSON string.
+/// Appends `text` as a JSON string. What needs no escape is copied in one piece.
 fn push_json_text(out: &mut String, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            byte @ (b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
+            b'\n' => out.push_str("\\n"),
+            byte => {
+                // Writing to a string does not fail.
+                write!(out, "\\u{byte:04x}").ok();
+            }
+        }
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
+    out.push('"');
 }
 
 #[cfg(test)]
@@ -72,12 +83,17 @@ mod tests {
     #[test]
     fn a_trace_is_json_whatever_the_values_hold() {
         let mut trace = Trace::default();
-        trace.decided(Stage::Route, "service", "a \"quoted\"\nname", &[("service", "b\\c")]);
+        trace.decided(
+            Stage::Route,
+            "service",
+            "a \"quoted\"\nname\t\u{1}磁",
+            &[("service", "b\\c")],
+        );
         trace.decided(Stage::Dedup, "opened", "no open alert with this key", &[]);
 
         let value: serde_json::Value = serde_json::from_str(&trace.into_json()).unwrap();
 
-        assert_eq!(value[0]["reason"], "a \"quoted\"\nname");
+        assert_eq!(value[0]["reason"], "a \"quoted\"\nname\t\u{1}磁");
         assert_eq!(value[0]["service"], "b\\c");
         assert_eq!(value[1]["stage"], "dedup");
         assert_eq!(Trace::default().into_json(), "[]");

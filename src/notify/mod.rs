@@ -190,8 +190,11 @@ pub fn mistakes(
     kind: ReceiverKind,
     settings: &Map<String, Value>,
     guard: Guard,
-) -> Vec<(&'static str, String)> {
+) -> Vec<(String, String)> {
     let mut mistakes = Vec::new();
+    if kind == ReceiverKind::Jira {
+        mistakes.extend(jira::check_fields(settings));
+    }
     if let Some((member, address)) = private_address(settings)
         && !guard.trusts("", &[])
     {
@@ -199,12 +202,12 @@ pub fn mistakes(
             "is at {address}, which is a private address: name it in allowed_hosts, or set \
              outbound.allow_private_addresses"
         );
-        mistakes.push((member, what));
+        mistakes.push((member.to_owned(), what));
     }
     if kind == ReceiverKind::Webhook
         && let Err(what) = webhook::check_template(settings)
     {
-        mistakes.push(("template", what));
+        mistakes.push(("template".to_owned(), what));
     }
     mistakes
 }

@@ -1,7 +1,6 @@
 //! What the steps do to an event.
 
 use super::*;
-use crate::domain::event::{Api, SentTime};
 
 fn rules(value: &Value) -> Vec<EnrichRule> {
     let mut errors = Vec::new();
@@ -13,8 +12,8 @@ fn rules(value: &Value) -> Vec<EnrichRule> {
     rules
 }
 
-fn trigger(summary: &str) -> Event {
-    let content = Content {
+fn trigger(summary: &str) -> Content {
+    Content {
         summary: summary.to_owned(),
         source: Some("prod-1".to_owned()),
         severity: Severity::Critical,
@@ -27,16 +26,13 @@ fn trigger(summary: &str) -> Event {
         links: Vec::new(),
         images: Vec::new(),
         labels: BTreeMap::new(),
-    };
-    let intent = Intent::Trigger { dedup_key: None, content: Box::new(content) };
-    Event::new(Api::V2, intent, SentTime::default())
+    }
 }
 
 /// The content after the steps, and what they say.
-fn enriched(steps: &Value, mut event: Event) -> (Content, Vec<(usize, String)>) {
-    let notes = enrich(&rules(steps), &mut event, "mon", "payments");
-    let Intent::Trigger { content, .. } = event.intent else { panic!("it was a trigger") };
-    (*content, notes.into_iter().map(|note| (note.rule, note.what)).collect())
+fn enriched(steps: &Value, mut content: Content) -> (Content, Vec<(usize, String)>) {
+    let notes = enrich(&rules(steps), &mut content, "", "mon", "payments");
+    (content, notes.into_iter().map(|note| (note.rule, note.what)).collect())
 }
 
 #[test]
@@ -103,17 +99,6 @@ fn labels_are_bounded_in_number_and_length() {
     assert_eq!(content.labels.len(), LABELS_MAX);
     assert_eq!(notes[LABELS_MAX].1, "label l50 left out: there are 50 labels");
     assert_eq!(content.labels["l0"].chars().count(), LABEL_VALUE_MAX_CHARS);
-}
-
-#[test]
-fn only_triggers_are_enriched() {
-    let steps = rules(&json!([{"severity": "info"}]));
-    let dedup_key = DedupKey::parse("a").unwrap();
-    let mut resolve = Event { intent: Intent::Resolve { dedup_key }, ..trigger("x") };
-    let before = resolve.clone();
-
-    assert_eq!(enrich(&steps, &mut resolve, "mon", "payments"), []);
-    assert_eq!(resolve, before);
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl Batch<'_> {
         let matches = &input.prepared.matches;
         if before.stale || before.standing.matches != *matches {
             let group = input.prepared.group.clone();
-            self.rematch(id, matches.clone(), group, before.stale, at.now, &actor_of(input));
+            self.rematch(id, Arc::clone(matches), group, before.stale, at.now, &actor_of(input));
         }
         self.trace_standing(id, &before, trace);
         Merged {
@@ -270,7 +270,7 @@ impl Batch<'_> {
             last_event: at.event_id.row(),
             content: reference,
             standing: Standing {
-                matches: input.prepared.matches.clone(),
+                matches: Arc::clone(&input.prepared.matches),
                 group: input.prepared.group.clone(),
                 returning,
                 informs,

@@ -1,5 +1,7 @@
 //! Which incident an alert belongs to.
 
+use std::sync::Arc;
+
 use super::Batch;
 use crate::domain::{
     alert::{Alert, Status},
@@ -51,7 +53,7 @@ impl<'d> Batch<'d> {
         let rule_text = choice
             .as_ref()
             .map(|choice| format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule)));
-        let values = choice.as_ref().map(shown_values);
+        let values = choice.as_deref().map(shown_values);
         let mut more: Vec<(&str, &str)> = Vec::new();
         more.extend(rule_text.as_deref().map(|rule| ("rule", rule)));
         more.extend(values.as_deref().filter(|v| !v.is_empty()).map(|values| ("values", values)));
@@ -73,7 +75,7 @@ impl<'d> Batch<'d> {
         if let Some(incident) = last.filter(|incident| self.reopens(incident, now)) {
             let reason = "its key's incident was resolved within reopen_within";
             explain("reopened", reason, &[("incident", &incident.id.seq().to_string())]);
-            self.reopen(&incident, id, choice.as_ref(), reason, now, actor);
+            self.reopen(&incident, id, choice.as_deref(), reason, now, actor);
             return;
         }
         let reason = match (&choice, candidate.err().flatten()) {
@@ -90,7 +92,7 @@ impl<'d> Batch<'d> {
         explain("opened", reason, &more);
         let (service, title) = (alert.service_id, title.to_owned());
         let mut incident =
-            Incident::open(incident_id, service, title, alert.severity, choice.as_ref(), now);
+            Incident::open(incident_id, service, title, alert.severity, choice.as_deref(), now);
         if alert.status == Status::Acknowledged {
             incident.acknowledge(actor, alert.acknowledged_at.unwrap_or(now));
         }
@@ -118,7 +120,7 @@ impl<'d> Batch<'d> {
         &mut self,
         service: ServiceId,
         rule: &GroupingRule,
-        choice: &mut GroupChoice,
+        choice: &mut Arc<GroupChoice>,
     ) -> Option<Likeness> {
         let threshold = rule.similarity_threshold()?;
         let masked = Masked::of_fields(choice.texts.iter().map(String::as_str));
@@ -129,9 +131,10 @@ impl<'d> Batch<'d> {
             By::Similarity { fields, .. } => fields.as_slice(),
             By::Fields(_) | By::Time => &[],
         };
-        choice.values =
+        let found_by = Arc::make_mut(choice);
+        found_by.values =
             fields.first().cloned().zip(shown.map(Template::shown)).into_iter().collect();
-        choice.hashes = vec![found.template];
+        found_by.hashes = vec![found.template];
         let score = if found.is_new { "new template".to_owned() } else { ratio(found.score) };
         Some(Likeness { score, tokens: found.tokens })
     }

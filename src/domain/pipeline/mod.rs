@@ -55,11 +55,19 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                     }
                 }
                 let service = event.prepared.service_id;
+                let key = event.event.intent.dedup_key().map(|key| (integration, key.clone()));
                 let sides = event.prepared.matches.sides.iter().filter(|side| side.target);
-                keys.inhibitors.extend(sides.map(|side| (service, side.rule, side.hash)));
-                if let Some(choice) = &event.prepared.group {
-                    let hashes = choice.hashes.iter();
-                    keys.groups.extend(hashes.map(|hash| (service, choice.rule, *hash)));
+                let inhibitors = sides.map(|side| (service, side.rule, side.hash));
+                let choice = event.prepared.group.iter();
+                let groups = choice.flat_map(|choice| {
+                    choice.hashes.iter().map(|hash| (service, choice.rule, *hash))
+                });
+                if let Some(key) = key {
+                    keys.inhibitors_of_new.extend(inhibitors.map(|item| (key.clone(), item)));
+                    keys.groups_of_new.extend(groups.map(|item| (key.clone(), item)));
+                } else {
+                    keys.inhibitors.extend(inhibitors);
+                    keys.groups.extend(groups);
                 }
                 keys.services.push(event.prepared.service_id);
             }

@@ -1,12 +1,15 @@
 //! What follows from an event, or an alert's content, and the directory alone.
 
+use std::sync::Arc;
+
 use crate::domain::{
     changes::{EventInput, Prepared},
     enrich,
     event::{Event, Fingerprints, Intent},
     fields::{ParsedDetails, TriggerFields},
-    grouping::{self, GroupChoice},
+    grouping::GroupChoice,
     id::ServiceId,
+    inhibition::Sides,
     key::DedupKey,
     routing::Directory,
     service::{Integration, Service},
@@ -37,7 +40,7 @@ pub(super) fn prepare_in(
         content: None,
         dropped: None,
         group: None,
-        matches: Matches::default(),
+        matches: Arc::default(),
         fingerprints: Fingerprints::default(),
     };
     let Intent::Trigger { content, dedup_key } = &event.intent else { return prepared };
@@ -48,12 +51,10 @@ pub(super) fn prepare_in(
     let key = dedup_key.as_ref().map_or("", DedupKey::as_str);
     let policy = &service.policy;
     if !policy.enrich.is_empty() {
-        let mut changed = event.clone();
+        let mut changed = content.clone();
         prepared.enriched =
-            enrich::enrich(&policy.enrich, &mut changed, &integration.name, &service.name);
-        if let Intent::Trigger { content: enriched, .. } = changed.intent {
-            prepared.content = (enriched != *content).then_some(enriched);
-        }
+            enrich::enrich(&policy.enrich, &mut changed, key, &integration.name, &service.name);
+        prepared.content = (changed != *content).then_some(changed);
     }
     let content = prepared.content.as_ref().unwrap_or(content);
     let view = TriggerFields {
@@ -77,25 +78,24 @@ pub(super) fn judge(
     view: &TriggerFields<'_>,
     service: &Service,
     directory: &Directory,
-) -> (Matches, Option<GroupChoice>) {
+) -> (Arc<Matches>, Option<Arc<GroupChoice>>) {
     let policy = &service.policy;
-    let sides = policy
-        .inhibition
-        .iter()
-        .filter_map(|rule| {
-            let sides = rule.sides(view)?;
-            Some(Side {
-                rule: rule.id,
-                hash: sides.hash,
-                source: sides.source,
-                target: sides.target,
-            })
+    let rules = directory.rules(service.id);
+    let standing = rules.map(|rules| rules.inhibition(policy, view)).unwrap_or_default();
+    let sides = standing
+        .into_iter()
+        .filter_map(|at| {
+            let rule = &policy.inhibition[at];
+            let Sides { hash, source, target } = rule.sides(view)?;
+            Some(Side { rule: rule.id, hash, source, target })
         })
         .collect();
     let notify =
         policy.notify.iter().filter(|rule| rule.matches.holds(view)).map(|rule| rule.id).collect();
     let silences = directory.silences().matching(service.id, view);
-    (Matches { silences, sides, notify }, grouping::choose(&policy.grouping, view))
+    let group = rules.and_then(|rules| rules.grouping(policy, view));
+    let group = group.map(|at| Arc::new(policy.grouping[at].choice(view)));
+    (Arc::new(Matches { silences, sides, notify }), group)
 }
 
 /// The service that an event of an integration belongs to, and the route that says so.
@@ -130,6 +130,6 @@ impl EventInput {
     pub(super) fn in_service(&self, service: ServiceId, directory: &Directory) -> Self {
         let (integration, event) = (&self.integration, &self.event);
         let prepared = prepare_in(service, None, event, integration, directory);
-        self.prepared_as(std::sync::Arc::clone(integration), prepared)
+        self.prepared_as(Arc::clone(integration), prepared)
     }
 }

@@ -1,6 +1,8 @@
 //! What keeps an alert quiet: silences, inhibition, a flapping key, a pause; and what happens when
 //! that begins or ends.
 
+use std::sync::Arc;
+
 use super::{Batch, inhibit::Hold, prepare};
 use crate::domain::{
     alert::Alert,
@@ -154,8 +156,8 @@ impl Batch<'_> {
     pub(super) fn rematch(
         &mut self,
         id: AlertId,
-        matches: Matches,
-        group: Option<GroupChoice>,
+        matches: Arc<Matches>,
+        group: Option<Arc<GroupChoice>>,
         policy_changed: bool,
         now: Timestamp,
         actor: &str,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{Directory, KeyEntry};
 use crate::domain::{
-    configuration::Configuration, service::Integration, silence::Silences, time::Timestamp,
+    configuration::Configuration, index::RuleIndex, service::Integration, silence::Silences,
+    time::Timestamp,
 };
 
 impl Directory {
@@ -15,10 +16,12 @@ impl Directory {
     pub fn apply(&mut self, change: &Configuration, now: Timestamp) {
         match change {
             Configuration::CreateService(service) | Configuration::UpdateService(service) => {
+                self.rules.insert(service.id, Arc::new(RuleIndex::new(&service.policy)));
                 self.services.insert(service.id, Arc::new(service.clone()));
             }
             Configuration::DeleteService(id) => {
                 self.services.remove(id);
+                self.rules.remove(id);
             }
             Configuration::CreateIntegration { integration, key } => {
                 let entry = KeyEntry { integration_id: integration.id, expires_at: None };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::matcher::Field;
 
 struct Values(Vec<(&'static str, String)>);
 

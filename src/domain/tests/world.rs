@@ -314,8 +314,15 @@ impl State {
             targets.push((*key, ids));
         }
         let mut incidents: BTreeMap<IncidentId, Incident> = BTreeMap::new();
-        let groups: Vec<_> =
-            keys.groups.iter().filter_map(|key| Some((*key, *self.groups.get(key)?))).collect();
+        let is_open = |(integration, key): &SourceKey| {
+            let mut alerts = self.alerts.values();
+            alerts.any(|a| a.is_open() && a.integration_id == *integration && a.dedup_key == *key)
+        };
+        let groups: Vec<_> = keys
+            .groups_unless(is_open)
+            .into_iter()
+            .filter_map(|key| Some((key, *self.groups.get(&key)?)))
+            .collect();
         let due_incidents = keys.due.into_iter().flat_map(|(now, _)| {
             let due = move |i: &&Incident| i.due.is_some_and(|at| at <= now);
             self.incidents.values().filter(due).map(|i| i.id)
@@ -344,7 +351,7 @@ impl State {
             more_due: false,
             key_states: key_states.into_iter().collect(),
             due_keys,
-            inhibitors: keys.inhibitors.iter().filter_map(found).collect(),
+            inhibitors: keys.inhibitors_unless(is_open).iter().filter_map(found).collect(),
             targets,
             contents: keys.contents.iter().filter_map(said).collect(),
             templates: keys.templates.iter().map(learned).collect(),
@@ -356,7 +363,7 @@ impl State {
                 .collect(),
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(came_back);
         loaded
     }
@@ -404,10 +411,15 @@ impl State {
             self.key_states.insert(key.clone(), (state.clone(), *due));
         }
         self.inhibitors.extend(changes.inhibitors.iter().cloned());
-        for (id, service, sides) in &changes.sides {
-            self.targets.retain(|(_, target)| target != id);
-            let targets = sides.iter().filter(|side| side.target);
-            self.targets.extend(targets.map(|side| ((*service, side.rule, side.hash), *id)));
+        for sides in &changes.sides {
+            let id = sides.alert_id;
+            let listed: Vec<_> =
+                self.targets.iter().filter(|(_, of)| *of == id).map(|(key, _)| *key).collect();
+            let mut before: Vec<_> = sides.targets_before().collect();
+            before.sort_unstable();
+            assert_eq!(listed, before, "rows are deleted by what the alert was: {id}");
+            self.targets.retain(|(_, target)| *target != id);
+            self.targets.extend(sides.targets().map(|key| (key, id)));
         }
         for (key, at) in &changes.woken {
             for (_, id) in self.targets.iter().filter(|(k, _)| k == key) {

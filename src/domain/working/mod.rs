@@ -23,6 +23,7 @@ use super::{
     routing::Directory,
     service::Timers,
     similarity::Templates,
+    standing::NewSides,
     time::Timestamp,
 };
 
@@ -347,8 +348,12 @@ impl<'l> Working<'l> {
             let key = (alert.service_id, side.rule, side.hash);
             self.targets.entry(key).or_default().insert(alert.id);
         }
-        self.changes.sides.retain(|(id, ..)| *id != alert.id);
-        self.changes.sides.push((alert.id, alert.service_id, now.to_vec()));
+        self.changes.sides.retain(|sides| sides.alert_id != alert.id);
+        let (alert_id, service_id, sides) = (alert.id, alert.service_id, now.to_vec());
+        let stored = self.alerts.get(&alert_id).and_then(|slot| slot.before);
+        let stored = stored.filter(|alert| alert.is_open());
+        let before = stored.map(|alert| alert.standing.matches.sides.clone()).unwrap_or_default();
+        self.changes.sides.push(NewSides { alert_id, service_id, sides, before });
     }
 
     /// An alert says something else from now on.

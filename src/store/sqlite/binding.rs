@@ -52,7 +52,7 @@ pub(super) fn new_alert(b: &mut Binder, a: &Alert) {
         .bind(a.integration_id.seq())
         .bind(a.service_id.seq())
         .bind(a.incident_id.map(IncidentId::seq))
-        .bind(a.dedup_key.as_str())
+        .bind(a.dedup_key.shared())
         .bind(a.generated_key)
         .bind(a.status.as_str())
         .bind(a.severity.as_str())
@@ -170,7 +170,7 @@ pub(super) fn event(b: &mut Binder, row: &NewEvent) {
         .bind(row.input.event.api.as_str())
         .bind(row.input.event.intent.action().as_str())
         .bind(row.disposition.as_str())
-        .bind(row.dedup_key.as_str())
+        .bind(row.dedup_key.shared())
         .bind(row.trace.as_str())
         .bind(row.input.body.text.as_str());
 }

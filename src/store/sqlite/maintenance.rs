@@ -348,11 +348,6 @@ static DELETE_ALERT_TIMELINES: Bulk = Bulk::new(
     ") DELETE FROM timeline WHERE alert_seq IS NOT NULL AND alert_seq IN (SELECT s FROM v) \
      AND seq < (SELECT max(seq) FROM timeline)",
 );
-static DELETE_TARGETS_OF: Bulk = Bulk::new(
-    "WITH v(s) AS (",
-    1,
-    ") DELETE FROM inhibition_targets WHERE alert_seq IN (SELECT s FROM v)",
-);
 static DELETE_ALERTS: Bulk =
     Bulk::new("WITH v(s) AS (", 1, ") DELETE FROM alerts WHERE seq IN (SELECT s FROM v)");
 static DELETE_INCIDENT_TIMELINES: Bulk = Bulk::new(
@@ -386,7 +381,6 @@ async fn purge_alerts(
     };
     DELETE_CONTENTS_OF.execute(connection, &alerts, bind).await?;
     DELETE_ALERT_TIMELINES.execute(connection, &alerts, bind).await?;
-    DELETE_TARGETS_OF.execute(connection, &alerts, bind).await?;
     DELETE_ALERTS.execute(connection, &alerts, bind).await?;
 
     let bound = first_at(connection, Log::Incidents, before).await?;

@@ -47,7 +47,7 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 7] = [
+    const STEPS: [(i64, &str, &str); 8] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
@@ -55,6 +55,11 @@ fn migrations() -> Migrator {
         (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
         (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
         (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
+        (
+            8,
+            "cheaper_inhibition",
+            include_str!("../../../migrations/sqlite/0008_cheaper_inhibition.sql"),
+        ),
     ];
     Migrator::with_migrations(
         STEPS

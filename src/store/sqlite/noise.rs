@@ -1,9 +1,6 @@
 //! What noise reduction keeps: states of keys, inhibitors and their targets, templates.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -168,29 +165,22 @@ pub(super) async fn save(c: &mut SqliteConnection, changes: &Changes) -> Result<
                 .bind(state.idle_since().map(Timestamp::as_millis));
         })
         .await?;
-    // An alert that is new is in no list yet.
-    let new: HashSet<AlertId> = changes.new_alerts.iter().map(|alert| alert.id).collect();
-    let listed = changes.sides.iter().map(|(id, ..)| *id).filter(|id| !new.contains(id));
-    let listed: Vec<AlertId> = listed.collect();
-    sql::DELETE_TARGETS
-        .execute(c, &listed, |b, id| {
-            b.bind(id.seq());
-        })
-        .await?;
+    let bind_target = |b: &mut Binder, (key, id): &(InhibitionKey, AlertId)| {
+        bind_rule(b, key);
+        b.bind(id.seq());
+    };
+    let gone: Vec<(InhibitionKey, AlertId)> = changes
+        .sides
+        .iter()
+        .flat_map(|sides| sides.targets_before().map(|key| (key, sides.alert_id)))
+        .collect();
+    sql::DELETE_TARGETS.execute(c, &gone, bind_target).await?;
     let targets: Vec<(InhibitionKey, AlertId)> = changes
         .sides
         .iter()
-        .flat_map(|(id, service, sides)| {
-            let targets = sides.iter().filter(|side| side.target);
-            targets.map(|side| ((*service, side.rule, side.hash), *id))
-        })
+        .flat_map(|sides| sides.targets().map(|key| (key, sides.alert_id)))
         .collect();
-    sql::INSERT_TARGETS
-        .execute(c, &targets, |b, (key, id)| {
-            bind_rule(b, key);
-            b.bind(id.seq());
-        })
-        .await?;
+    sql::INSERT_TARGETS.execute(c, &targets, bind_target).await?;
     for (key, at) in &changes.woken {
         sqlx::query(sql::WAKE_TARGETS)
             .bind(key.0.seq())

@@ -279,9 +279,10 @@ pub(super) static PUT_INHIBITORS: Bulk = Bulk::new(
 );
 
 pub(super) static DELETE_TARGETS: Bulk = Bulk::new(
-    "WITH v(s) AS (",
-    1,
-    ") DELETE FROM inhibition_targets WHERE alert_seq IN (SELECT s FROM v)",
+    "WITH v(s, r, h, a) AS (",
+    4,
+    ") DELETE FROM inhibition_targets WHERE (service_seq, rule_seq, hash, alert_seq) IN \
+     (SELECT s, r, h, a FROM v)",
 );
 
 pub(super) static INSERT_TARGETS: Bulk = Bulk::new(

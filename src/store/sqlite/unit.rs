@@ -71,7 +71,7 @@ impl Unit for SqliteUnit {
         let due = keys.due.filter(|(now, _)| now.as_millis() >= next_due);
         let connection = self.connection()?;
         let bind_key = |b: &mut Binder, (integration, key): &(IntegrationId, DedupKey)| {
-            b.bind(integration.seq()).bind(key.as_str());
+            b.bind(integration.seq()).bind(key.shared());
         };
         let bind_seq = |b: &mut Binder, seq: &i64| {
             b.bind(*seq);
@@ -86,7 +86,7 @@ impl Unit for SqliteUnit {
         };
         let open = sql::OPEN_ALERTS
             .fetch(connection, &keys.alert_keys, |b, (integration, key, _)| {
-                b.bind(integration.seq()).bind(key.as_str());
+                b.bind(integration.seq()).bind(key.shared());
             })
             .await?;
         let by_seq: Vec<i64> = keys.alerts.iter().map(|id| id.seq()).collect();
@@ -161,8 +161,9 @@ impl Unit for SqliteUnit {
         let key_rows = sql::KEY_STATES.fetch(connection, &came_back, bind_key).await?;
         key_states.extend(noise::key_states(&key_rows, None, &names)?.0);
 
-        let group_keys: Vec<(i64, i64, i64)> = keys
-            .groups
+        let is_open = |key: &SourceKey| open_keys.contains(key);
+        let asked_groups = keys.groups_unless(is_open);
+        let group_keys: Vec<(i64, i64, i64)> = asked_groups
             .iter()
             .map(|(service, rule, hash)| (service.seq(), rule.seq(), *hash))
             .collect();
@@ -197,8 +198,7 @@ impl Unit for SqliteUnit {
             incidents.insert(incident.id.seq(), incident);
         }
 
-        let groups = keys
-            .groups
+        let groups = asked_groups
             .iter()
             .filter_map(|key| {
                 let (service, rule, hash) = key;
@@ -219,14 +219,14 @@ impl Unit for SqliteUnit {
             more_due,
             key_states,
             due_keys,
-            inhibitors: noise::inhibitors(connection, &keys.inhibitors).await?,
+            inhibitors: noise::inhibitors(connection, &keys.inhibitors_unless(is_open)).await?,
             targets,
             contents: noise::contents(connection, &keys.contents).await?,
             templates: noise::templates(connection, &keys.templates).await?,
             sent_ids: sent_ids::known(connection, &keys.sent_ids, &names).await?,
             asked: Asked::default(),
         };
-        loaded.answers(keys);
+        loaded.answers(keys, is_open);
         loaded.asked.key_states.extend(came_back);
         self.due_was_loaded |= due.is_some();
         Ok(loaded)
