@@ -205,7 +205,7 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             notifiers: Arc::new(receivers),
             base_url: settings.base_url(),
-            worker: uuid::Uuid::new_v4().to_string(),
+            worker: hex::encode(configure::seed()),
             outlook: outlook.clone(),
         };
         tasks.spawn_essential("outbox", outbox::Dispatcher::new(parts).run(stop.clone()));

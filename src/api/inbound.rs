@@ -192,6 +192,7 @@ impl OwnedKeys {
 }
 
 /// The integration whose key it is, if it may send so many messages now. `Err` is the answer.
+#[expect(clippy::result_large_err, reason = "the error is the answer, made once")]
 fn admit(
     request: &HttpRequest,
     api: &Api,

@@ -80,18 +80,17 @@ async fn ensure_own_service(ingest: &Ingest) -> anyhow::Result<()> {
         return Ok(());
     }
     let existing = ingest.directory().service_named(OWN_NAME).map(|service| service.id);
-    let service_id = match existing {
-        Some(id) => id,
-        None => {
-            let request = ConfigRequest::CreateService {
-                name: OWN_NAME.to_owned(),
-                description: "What goes wrong between this gateway and its receivers".to_owned(),
-                policy: ServicePolicy::default(),
-            };
-            match ingest.configure(request, at_start()).await? {
-                ConfigAnswer::Service(service) => service.id,
-                other => bail!("unexpected answer {other:?}"),
-            }
+    let service_id = if let Some(id) = existing {
+        id
+    } else {
+        let request = ConfigRequest::CreateService {
+            name: OWN_NAME.to_owned(),
+            description: "What goes wrong between this gateway and its receivers".to_owned(),
+            policy: ServicePolicy::default(),
+        };
+        match ingest.configure(request, at_start()).await? {
+            ConfigAnswer::Service(service) => service.id,
+            other => bail!("unexpected answer {other:?}"),
         }
     };
     let request = ConfigRequest::CreateIntegration {

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod changes;
 pub mod configuration;
+mod counts;
 pub mod delivery;
 pub mod enrich;
 pub mod event;

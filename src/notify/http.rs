@@ -3,7 +3,7 @@
 //! Redirects are not followed, no proxy is taken from the environment, and every address is looked
 //! at before it is talked to.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt::Write as _, sync::Arc, time::Duration};
 
 use reqwest::{
     Client, Method, Url,
@@ -159,7 +159,7 @@ impl Request<'_> {
         for (name, value) in &self.headers {
             let hidden = value.is_sensitive();
             let value = if hidden { MASK } else { value.to_str().unwrap_or(MASK) };
-            shown.push_str(&format!("{name}: {value}\n"));
+            writeln!(shown, "{name}: {value}").ok();
         }
         shown.push('\n');
         shown.push_str(self.body.as_deref().unwrap_or_default());
@@ -227,7 +227,7 @@ impl Answer {
     pub fn retry_after(&self, now: Timestamp) -> Option<Span> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let span = if let Ok(seconds) = text.parse::<u32>() {
-            Span::from_secs(seconds.into())
+            Span::from_secs(seconds)
         } else {
             let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
             Timestamp::from_millis(at.as_millisecond()).since(now)
@@ -309,7 +309,7 @@ pub fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         let left = text.len();
         text.truncate(text.floor_char_boundary(bytes));
-        text.push_str(&format!("… [{left} bytes in all]"));
+        write!(text, "… [{left} bytes in all]").ok();
     }
     text
 }

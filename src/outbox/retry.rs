@@ -7,7 +7,7 @@ use crate::{
         notify::Reason,
         time::{Span, Timestamp},
     },
-    notify::{Outcome, Sent},
+    notify::{Failure, Outcome, Sent},
     store::outbox::{AttemptRow, Knows, Leased, Next, Recorded},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn record(tried: &Tried<'_>, sent: Sent) -> Recorded {
         }
         Outcome::Dead { failure } => (Next::Dead, Some(failure)),
     };
-    let may_have_arrived = failure.is_some_and(|failure| failure.may_have_arrived());
+    let may_have_arrived = failure.is_some_and(Failure::may_have_arrived);
     let knows = match (sent.outcome, leased.reason, leased.knows) {
         (Outcome::Delivered, Reason::Resolved, _) => Knows::No,
         (Outcome::Delivered, _, _) => Knows::Yes,

@@ -323,23 +323,20 @@ fn sent_id(fields: &Fields<'_>) -> Option<SentId> {
 /// a checker without an id goes by its name, and an event without a checker by its title.
 fn dedup_key(fields: &Fields<'_>, labels: &Labels) -> DedupKey {
     let workspace = fields.workspace().unwrap_or_default();
-    let problem = match fields.text("df_monitor_checker_event_ref") {
-        Some(problem) => problem,
-        None => {
-            const CHECKERS: [&str; 3] =
-                ["df_monitor_checker_id", "df_monitor_checker_name", "df_title"];
-            let checker = fields.first(CHECKERS).unwrap_or_default();
-            let named = match labels.dimensions() {
-                Ok(dimensions) => {
-                    let sorted: BTreeMap<_, _> =
-                        dimensions.iter().map(|(name, value)| (name, value)).collect();
-                    serde_json::json!([workspace, checker, sorted])
-                }
-                Err(text) => serde_json::json!([workspace, checker, text]),
-            };
-            sha256_hex(&named.to_string()).into()
-        }
-    };
+    let problem = fields.text("df_monitor_checker_event_ref").unwrap_or_else(|| {
+        const CHECKERS: [&str; 3] =
+            ["df_monitor_checker_id", "df_monitor_checker_name", "df_title"];
+        let checker = fields.first(CHECKERS).unwrap_or_default();
+        let named = match labels.dimensions() {
+            Ok(dimensions) => {
+                let sorted: BTreeMap<_, _> =
+                    dimensions.iter().map(|(name, value)| (name, value)).collect();
+                serde_json::json!([workspace, checker, sorted])
+            }
+            Err(text) => serde_json::json!([workspace, checker, text]),
+        };
+        sha256_hex(&named.to_string()).into()
+    });
     let key = format!("guance:{workspace}:{problem}");
     DedupKey::parse(&key)
         .or_else(|_| DedupKey::parse(&format!("guance:{}", sha256_hex(&key))))

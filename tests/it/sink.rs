@@ -56,6 +56,7 @@ impl Drop for Sink {
 }
 
 impl Sink {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
     pub(crate) fn start() -> Self {
         let shared = Arc::new(Shared { status: AtomicU16::new(200), ..Shared::default() });
         let kept = web::Data::from(Arc::clone(&shared));

@@ -367,23 +367,23 @@ pub fn is_private(address: IpAddr) -> bool {
                 || (a == 198 && (18..20).contains(&b))
         }
         IpAddr::V6(v6) => {
-            let [a, b, _, _, _, _, g, h] = v6.segments();
             let wrapped = |high: u16, low: u16| {
                 IpAddr::from((u32::from(high) << 16 | u32::from(low)).to_be_bytes())
             };
             match v6.segments() {
                 // Mapped, translated (NAT64) and tunnelled (6to4) addresses of version 4.
-                [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-                    is_private(wrapped(g, h))
+                [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                    is_private(wrapped(high, low))
                 }
-                [0x2002, _, c, ..] => is_private(wrapped(b, c)),
+                [0x2002, high, low, ..] => is_private(wrapped(high, low)),
+                // Translated inside one network.
+                [0x64, 0xff9b, ..] => true,
                 _ => {
                     v6.is_loopback()
                         || v6.is_unspecified()
                         || v6.is_unique_local()
                         || v6.is_unicast_link_local()
                         || v6.is_multicast()
-                        || (a, b) == (0x64, 0xff9b)
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! A scripted HTTP server: it answers as a test says, also not at all.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::Value;
 use tokio::{
@@ -77,6 +80,7 @@ pub(in crate::notify) struct Server {
 
 impl Server {
     /// Starts one that answers each request by `script`.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
     pub(in crate::notify) async fn start(
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -106,9 +110,9 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Seen>>>, script: Arc<Sc
             Reply::Answer { status, headers, body } => {
                 let mut head = format!("HTTP/1.1 {status} Status\r\n");
                 for (name, value) in headers {
-                    head.push_str(&format!("{name}: {value}\r\n"));
+                    write!(head, "{name}: {value}\r\n").expect("a text");
                 }
-                head.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+                write!(head, "content-length: {}\r\n\r\n{body}", body.len()).expect("a text");
                 if stream.write_all(head.as_bytes()).await.is_err() {
                     return;
                 }

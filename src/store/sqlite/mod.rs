@@ -55,11 +55,7 @@ fn migrations() -> Migrator {
         (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
         (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
         (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
-        (
-            8,
-            "cheaper_inhibition",
-            include_str!("../../../migrations/sqlite/0008_cheaper_inhibition.sql"),
-        ),
+        (8, "targets", include_str!("../../../migrations/sqlite/0008_targets.sql")),
     ];
     Migrator::with_migrations(
         STEPS

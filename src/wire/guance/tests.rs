@@ -28,7 +28,7 @@ fn content_of(event: Event) -> Content {
 }
 
 /// A fault with these fields besides.
-fn fault(fields: Value) -> Content {
+fn fault(fields: &Value) -> Content {
     let mut body = json!({"df_status": "critical"});
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     content_of(decoded(&body))
@@ -156,7 +156,7 @@ fn the_details_are_the_fields_as_they_were_sent() {
         content_of(event).custom_details.as_deref().unwrap(),
         r#"{"description":"","result":1.50e+02,"date":null,"df_status":"error","df_x":{"b" : [1.0], "a":"磁"},"df_x2":"last","a\"b":"\u0041"}"#
     );
-    let without = fault(json!({"result": 1, "description": 2}));
+    let without = fault(&json!({"result": 1, "description": 2}));
     let expected = r#"{"description":2,"df_status":"critical","result":1}"#;
     assert_eq!(without.custom_details.as_deref(), Some(expected));
 }
@@ -174,7 +174,7 @@ fn the_summary_is_its_title_else_its_checkers_name() {
         assert_eq!(fault(fields.clone()).summary, summary, "{fields}");
     }
     let long = "磁".repeat(SUMMARY_MAX_CHARS + 1);
-    assert_eq!(fault(json!({"df_title": long})).summary, "磁".repeat(SUMMARY_MAX_CHARS));
+    assert_eq!(fault(&json!({"df_title": long})).summary, "磁".repeat(SUMMARY_MAX_CHARS));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn tags_and_labels_become_labels() {
 fn there_are_only_so_many_labels_and_they_are_only_so_long() {
     let many: serde_json::Map<String, Value> =
         (0..90).map(|n| (format!("tag{n:02}"), "x".repeat(2000).into())).collect();
-    let content = fault(json!({
+    let content = fault(&json!({
         "df_workspace_uuid": "w", "df_label": "[\"l\"]", "df_dimension_tags": many,
     }));
 

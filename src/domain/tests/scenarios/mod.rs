@@ -52,7 +52,7 @@ pub(crate) fn histories_with_receivers(settings: &serde_json::Value) -> Vec<(Str
         let mode = Mode::LineByLine;
         let first = Play::run(script, mode, &HashMap::new());
         let told = first.gateway.world.state.notifications.iter();
-        let names: BTreeSet<_> = told.map(|told| told.receiver.clone()).collect();
+        let names: BTreeSet<_> = told.map(|told| std::sync::Arc::clone(&told.receiver)).collect();
         let mut gateway = Gateway::new();
         for name in names {
             let mut settings = settings.clone();
