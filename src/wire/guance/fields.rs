@@ -30,9 +30,10 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, Unreadable> {
         let mut fields = Self::default();
-        json::for_each_entry(text, |name, value| match fields.places.get(name) {
-            Some(place) => fields.entries[*place].1 = value,
-            None => {
+        json::for_each_entry(text, |name, value| {
+            if let Some(place) = fields.places.get(name) {
+                fields.entries[*place].1 = value;
+            } else {
                 fields.places.insert(name.to_owned(), fields.entries.len());
                 fields.entries.push((name.to_owned(), value));
             }

@@ -28,7 +28,7 @@ fn content_of(event: Event) -> Content {
 }
 
 /// A fault with these fields besides.
-fn fault(fields: Value) -> Content {
+fn fault(fields: &Value) -> Content {
     let mut body = json!({"df_status": "critical"});
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     content_of(decoded(&body))
@@ -156,7 +156,7 @@ fn the_details_are_the_fields_as_they_were_sent() {
         content_of(event).custom_details.as_deref().unwrap(),
         r#"{"description":"","result":1.50e+02,"date":null,"df_status":"error","df_x":{"b" : [1.0], "a":"磁"},"df_x2":"last","a\"b":"\u0041"}"#
     );
-    let without = fault(json!({"result": 1, "description": 2}));
+    let without = fault(&json!({"result": 1, "description": 2}));
     let expected = r#"{"description":2,"df_status":"critical","result":1}"#;
     assert_eq!(without.custom_details.as_deref(), Some(expected));
 }
@@ -171,10 +171,10 @@ fn the_summary_is_its_title_else_its_checkers_name() {
         (json!({"df_title": 12}), "12"),
     ];
     for (fields, summary) in cases {
-        assert_eq!(fault(fields.clone()).summary, summary, "{fields}");
+        assert_eq!(fault(&fields).summary, summary, "{fields}");
     }
     let long = "磁".repeat(SUMMARY_MAX_CHARS + 1);
-    assert_eq!(fault(json!({"df_title": long})).summary, "磁".repeat(SUMMARY_MAX_CHARS));
+    assert_eq!(fault(&json!({"df_title": long})).summary, "磁".repeat(SUMMARY_MAX_CHARS));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_source_is_its_host_else_a_dimension_else_its_checkers_name() {
         (json!({}), None),
     ];
     for (fields, source) in cases {
-        assert_eq!(fault(fields.clone()).source.as_deref(), source, "{fields}");
+        assert_eq!(fault(&fields).source.as_deref(), source, "{fields}");
     }
 }
 
@@ -222,7 +222,7 @@ fn tags_and_labels_become_labels() {
         (json!({"workspace_uuid": "old"}), json!({"workspace": "old"})),
     ];
     for (fields, labels) in cases {
-        assert_eq!(json!(fault(fields.clone()).labels), labels, "{fields}");
+        assert_eq!(json!(fault(&fields).labels), labels, "{fields}");
     }
 }
 
@@ -230,7 +230,7 @@ fn tags_and_labels_become_labels() {
 fn there_are_only_so_many_labels_and_they_are_only_so_long() {
     let many: serde_json::Map<String, Value> =
         (0..90).map(|n| (format!("tag{n:02}"), "x".repeat(2000).into())).collect();
-    let content = fault(json!({
+    let content = fault(&json!({
         "df_workspace_uuid": "w", "df_label": "[\"l\"]", "df_dimension_tags": many,
     }));
 
@@ -238,7 +238,7 @@ fn there_are_only_so_many_labels_and_they_are_only_so_long() {
     assert_eq!((&*content.labels["workspace"], &*content.labels["df_label"]), ("w", "l"));
     assert_eq!(content.labels["tag00"].len(), 1024);
     let long = json!({"df_dimension_tags": {"n".repeat(65): "v", "n".repeat(64): "v"}});
-    assert_eq!(fault(long).labels.len(), 1);
+    assert_eq!(fault(&long).labels.len(), 1);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_client_is_guance_and_the_workspace_and_links_to_the_event() {
         (json!({}), "Guance", None),
     ];
     for (fields, client, link) in cases {
-        let content = fault(fields);
+        let content = fault(&fields);
         assert_eq!(content.client.as_deref(), Some(client));
         assert_eq!(content.client_url.as_deref(), link);
         assert_eq!(content.links.first().map(|link| link.href.as_str()), link);
