@@ -256,7 +256,9 @@ fn every_table_is_strict() {
 #[test]
 fn every_fixture_of_the_wire_is_a_row_that_is_replayed() {
     let kinds = ["throttle", "unavailable", "unknown_key", "http"];
-    for (name, text) in files("tests/fixtures/wire", "json") {
+    let mut fixtures = files("tests/fixtures/wire", "json");
+    fixtures.extend(files("tests/fixtures/guance", "json"));
+    for (name, text) in fixtures {
         let row: serde_json::Value = serde_json::from_str(&text).unwrap();
         let needs = &row["needs"];
         assert!(needs.is_null() || kinds.iter().any(|kind| needs == kind), "{name}: {needs}");

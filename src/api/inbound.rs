@@ -191,31 +191,48 @@ impl OwnedKeys {
     }
 }
 
-/// The integration whose key it is, if it may send so many messages now. `Err` is the answer.
-#[expect(clippy::result_large_err, reason = "the error is the answer, made once")]
+/// Why messages that are right are not taken.
+enum TurnedAway {
+    UnknownKey,
+    /// Too fast; the sender may come back after this.
+    Throttled(Duration),
+}
+
+impl TurnedAway {
+    fn answer(self, version: event::Api) -> HttpResponse {
+        match self {
+            Self::UnknownKey => emitter_response(Reply::UnknownKey { api: version }),
+            Self::Throttled(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                let mut response = emitter_response(Reply::Throttled { api: version });
+                let seconds = HeaderValue::from(seconds.max(1));
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                response
+            }
+        }
+    }
+}
+
+/// The integration whose key it is, if it may send so many messages now.
 fn admit(
     request: &HttpRequest,
     api: &Api,
     version: event::Api,
     key: &SentKey,
     messages: usize,
-) -> Result<Arc<Integration>, HttpResponse> {
+) -> Result<Arc<Integration>, TurnedAway> {
     let directory = api.ingest.directory();
     let found = directory.integration_of_key(&key.hash(), api.ingest.now()).cloned();
     drop(directory);
     let Some(integration) = found else {
         api.metrics.event_rejected(version.as_str(), "unknown_key");
-        return Err(emitter_response(Reply::UnknownKey { api: version }));
+        return Err(TurnedAway::UnknownKey);
     };
     if let Some(limiter) = &api.limits.rate
         && let Err(wait) = take_turns(limiter, integration.id, messages)
     {
         note(request, api, version, &integration, "throttled", Vec::new());
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let mut response = emitter_response(Reply::Throttled { api: version });
-        let seconds = HeaderValue::from(seconds.max(1));
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        return Err(response);
+        return Err(TurnedAway::Throttled(wait));
     }
     Ok(integration)
 }
@@ -243,7 +260,7 @@ async fn submit(request: &HttpRequest, api: &Api, decoded: Decoded) -> HttpRespo
     let Decoded { api: version, key, message, body } = decoded;
     let integration = match admit(request, api, version, &key, 1) {
         Ok(integration) => integration,
-        Err(answer) => return answer,
+        Err(turned_away) => return turned_away.answer(version),
     };
     let noted = Arc::clone(&integration);
     let stored = match message {

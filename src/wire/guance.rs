@@ -11,6 +11,7 @@ mod tests;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{
@@ -318,29 +319,31 @@ fn sent_id(fields: &Fields<'_>) -> Option<SentId> {
     fields.text("df_event_id").map(|id| SentId::of(&id))
 }
 
-/// `guance:`, the workspace, `:`, and what the monitor calls this problem. Where it does not, the
-/// SHA-256 of `[workspace, checker's id, {dimension tags by name}]` as compact JSON stands there;
-/// a checker without an id goes by its name, and an event without a checker by its title.
+/// `guance:`, the workspace, `:`, and what the monitor calls this problem.
 fn dedup_key(fields: &Fields<'_>, labels: &Labels) -> DedupKey {
     let workspace = fields.workspace().unwrap_or_default();
-    let problem = fields.text("df_monitor_checker_event_ref").unwrap_or_else(|| {
-        const CHECKERS: [&str; 3] =
-            ["df_monitor_checker_id", "df_monitor_checker_name", "df_title"];
-        let checker = fields.first(CHECKERS).unwrap_or_default();
-        let named = match labels.dimensions() {
-            Ok(dimensions) => {
-                let sorted: BTreeMap<_, _> =
-                    dimensions.iter().map(|(name, value)| (name, value)).collect();
-                serde_json::json!([workspace, checker, sorted])
-            }
-            Err(text) => serde_json::json!([workspace, checker, text]),
-        };
-        sha256_hex(&named.to_string()).into()
-    });
+    let problem = fields.text("df_monitor_checker_event_ref");
+    let problem = problem.unwrap_or_else(|| hash_of_problem(&workspace, fields, labels).into());
     let key = format!("guance:{workspace}:{problem}");
     DedupKey::parse(&key)
         .or_else(|_| DedupKey::parse(&format!("guance:{}", sha256_hex(&key))))
         .expect("a hash is short and not empty")
+}
+
+/// What a problem is called that the monitor has no name for: the SHA-256 of `[workspace, checker's
+/// id, {dimension tags by name}]` as compact JSON. A checker without an id goes by its name, an
+/// event without a checker by its title.
+fn hash_of_problem(workspace: &str, fields: &Fields<'_>, labels: &Labels) -> String {
+    const CHECKERS: [&str; 3] = ["df_monitor_checker_id", "df_monitor_checker_name", "df_title"];
+    let checker = fields.first(CHECKERS).unwrap_or_default();
+    let problem = match labels.dimensions() {
+        Ok(dimensions) => {
+            let by_name = dimensions.iter().map(|(name, value)| (name, value));
+            json!([workspace, checker, by_name.collect::<BTreeMap<_, _>>()])
+        }
+        Err(text) => json!([workspace, checker, text]),
+    };
+    sha256_hex(&problem.to_string())
 }
 
 fn sha256_hex(text: &str) -> String {

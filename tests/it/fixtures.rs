@@ -63,6 +63,10 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
+    pub(crate) fn body(&self) -> Vec<u8> {
+        self.sent.body()
+    }
+
     pub(crate) fn request(&self) -> Request {
         self.sent.request()
     }
@@ -105,15 +109,24 @@ impl Capture {
     }
 }
 
-/// Every row of the wire contract, by name.
+/// Every row of the wire contract with PagerDuty's clients, by name.
 pub(crate) fn wire() -> Vec<Fixture> {
+    rows("wire", 150)
+}
+
+/// The same with Guance.
+pub(crate) fn guance() -> Vec<Fixture> {
+    rows("guance", 60)
+}
+
+fn rows(folder: &str, at_least: usize) -> Vec<Fixture> {
     let mut fixtures: Vec<Fixture> = Vec::new();
-    for path in json_files(&root().join("wire")) {
+    for path in json_files(&root().join(folder)) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let fixture: Fixture = read(&path);
         fixtures.push(Fixture { name, ..fixture });
     }
-    assert!(fixtures.len() > 150, "the fixtures are not where they were");
+    assert!(fixtures.len() > at_least, "the fixtures are not where they were");
     fixtures
 }
 

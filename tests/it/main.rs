@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod fixtures;
 mod grouping;
+mod guance;
 mod harness;
 mod http;
 mod lifecycle;

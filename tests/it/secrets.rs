@@ -57,6 +57,10 @@ fn requests() -> Vec<Request> {
         );
         let change = format!(r#"{{"routing_key":"{key}","payload":{{"summary":"deployed"}}}}"#);
         let keyless = v2("");
+        let guance = format!(
+            r#"{{"df_status":"error","df_source":"monitor","df_alert_info":"sent to ?integration_key={key}","routing_key":"{key}"}}"#
+        );
+        let changed = guance.replace("monitor", "audit");
         let escaped: Vec<_> = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
         let escaped = escaped.concat();
         let encoded: Vec<_> = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -78,6 +82,14 @@ fn requests() -> Vec<Request> {
             Request::post(&format!("/x-ere/{key}"), v1.as_str()),
             Request::post("/generic/2010-04-15/create_event.json", v1.as_str()),
             Request::post("/v2/change/enqueue", change.as_str()),
+            Request::post("/event/push/alert/guance", guance.as_str()),
+            Request::post("/event/push/alert/guance", changed.as_str()),
+            Request::post(
+                &format!("/event/push/alert/guance?integration_key={key}"),
+                format!("[{guance},{changed},{guance}]"),
+            ),
+            Request::post("/event/push/alert/guance", format!("[{guance},{{\"x\":\"{key}\"}}]"))
+                .header("X-Routing-Key", key),
             // Not accepted, each for another reason.
             Request::post("/v2/enqueue", v2(key).replace("trigger", "explode")),
             Request::post("/v2/enqueue", v2(key).replace("info", "bad")),

@@ -34,7 +34,8 @@ fn assert_json(answer: &Answer, name: &str) {
     assert_eq!(answer.header("Content-Type"), Some("application/json"), "{name}: {answer:?}");
 }
 
-async fn assert_holds(client: &Client, fixture: &Fixture) {
+/// It gets its very answer.
+pub(crate) async fn assert_holds(client: &Client, fixture: &Fixture) {
     let name = &fixture.name;
     let answer = client.send(&fixture.request()).await;
     assert_eq!(answer.status, fixture.status, "{name}: {answer:?}");

@@ -28,14 +28,14 @@ pub(super) async fn enqueue(
     }
 }
 
-/// Guance sends again what was not answered 2xx, whole: what was stored the first time is known by
+/// A list that was not stored whole is sent again whole: what was stored the first time is known by
 /// its `df_event_id`.
 async fn submit(request: &HttpRequest, api: &Api, decoded: Decoded) -> HttpResponse {
     let Decoded { key, messages, is_list } = decoded;
     let version = event::Api::Guance;
     let integration = match admit(request, api, version, &key, messages.len()) {
         Ok(integration) => integration,
-        Err(answer) => return answer,
+        Err(turned_away) => return turned_away.answer(version),
     };
     let messages = messages.into_iter().map(|(message, body)| match message {
         Message::Event(event) => Submitted::Event(event, body),

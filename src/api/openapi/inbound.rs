@@ -8,7 +8,7 @@ use utoipa::{
         PathItem, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder, Schema,
         path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
-        schema::{SchemaType, Type},
+        schema::{AnyOfBuilder, SchemaType, Type},
     },
 };
 
@@ -293,8 +293,8 @@ fn guance() -> Operation {
     let named = |name: &str| RefOr::from(Ref::from_schema_name(name));
     let array = ArrayBuilder::new().items(named("EventGuance")).max_items(Some(1000));
     let body =
-        OneOfBuilder::new().item(named("EventGuance")).item(named("EventsGuance")).item(array);
-    let body = RefOr::T(Schema::OneOf(body.build()));
+        AnyOfBuilder::new().item(named("EventGuance")).item(named("EventsGuance")).item(array);
+    let body = RefOr::T(Schema::AnyOf(body.build()));
     let key = "guance:wksp_968577392a1c4714a464cd2f6ee42a9c:13713ac25e993a37d2ca5899e2a7bba6";
     let accepted = vec![Reply::AcceptedGuance { dedup_key: Some(key) }];
     let error = "Event is invalid (must be an object with fields whose names begin with 'df_')";

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         changes::{Changes, Input},
         configuration::{Audit, Configuration},
-        event::{Intent, Severity, StoredBody},
+        event::{Disposition, Intent, Severity, StoredBody},
         id::{AuditId, Ids, Sequences},
         key::RoutingKey,
         loading::{LoadKeys, Loaded},
@@ -327,6 +327,34 @@ async fn the_purge_goes_in_small_steps() {
     assert!(first.more && first.rows < 1200, "{first:?}");
     assert_eq!(first.rows + purge(&store, step).await, 1199, "the newest stays");
     assert!(purge(&store, Maintenance::Vacuum).await > 0, "pages go back to the file system");
+}
+
+#[tokio::test]
+async fn ids_of_senders_are_known_until_they_are_purged() {
+    let scratch = Scratch::new("sent-ids");
+    let world = World::new(&serde_json::json!({}));
+    let path = scratch.database(1);
+    let mut store = store_of(&world, &path).await;
+    let mut ids = Ids::new(Sequences::default(), [1; 32]);
+    let event = |minutes: i64, id| {
+        let what = What::WithId { id, informs: false, class: "disk" };
+        world.event(laws::START + minutes * 60_000, Some("k"), what)
+    };
+    for input in [event(0, 1), event(1, 2)] {
+        commit(&store, &[input], &world.directory, &mut ids).await;
+    }
+    store.close().await;
+    drop(store);
+    store = SqliteStore::open(&path).await.unwrap().0;
+
+    let before = Timestamp::from_millis(laws::START + 60_000);
+    assert_eq!(purge(&store, Maintenance::PurgeSentIds { before }).await, 1);
+
+    let again = [event(2, 1), event(2, 2), event(2, 1)];
+    let changes = commit_as(&store, &again, &world.directory, &mut ids).await;
+    let became: Vec<_> = changes.events.iter().map(|event| event.disposition).collect();
+    assert_eq!(became, [Disposition::Merged, Disposition::Duplicate, Disposition::Duplicate]);
+    assert_eq!(count(&store, "sent_ids").await, 2);
 }
 
 #[tokio::test]

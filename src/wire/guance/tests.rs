@@ -171,7 +171,7 @@ fn the_summary_is_its_title_else_its_checkers_name() {
         (json!({"df_title": 12}), "12"),
     ];
     for (fields, summary) in cases {
-        assert_eq!(fault(fields.clone()).summary, summary, "{fields}");
+        assert_eq!(fault(&fields).summary, summary, "{fields}");
     }
     let long = "磁".repeat(SUMMARY_MAX_CHARS + 1);
     assert_eq!(fault(&json!({"df_title": long})).summary, "磁".repeat(SUMMARY_MAX_CHARS));
@@ -189,7 +189,7 @@ fn the_source_is_its_host_else_a_dimension_else_its_checkers_name() {
         (json!({}), None),
     ];
     for (fields, source) in cases {
-        assert_eq!(fault(fields.clone()).source.as_deref(), source, "{fields}");
+        assert_eq!(fault(&fields).source.as_deref(), source, "{fields}");
     }
 }
 
@@ -222,7 +222,7 @@ fn tags_and_labels_become_labels() {
         (json!({"workspace_uuid": "old"}), json!({"workspace": "old"})),
     ];
     for (fields, labels) in cases {
-        assert_eq!(json!(fault(fields.clone()).labels), labels, "{fields}");
+        assert_eq!(json!(fault(&fields).labels), labels, "{fields}");
     }
 }
 
@@ -238,7 +238,7 @@ fn there_are_only_so_many_labels_and_they_are_only_so_long() {
     assert_eq!((&*content.labels["workspace"], &*content.labels["df_label"]), ("w", "l"));
     assert_eq!(content.labels["tag00"].len(), 1024);
     let long = json!({"df_dimension_tags": {"n".repeat(65): "v", "n".repeat(64): "v"}});
-    assert_eq!(fault(long).labels.len(), 1);
+    assert_eq!(fault(&long).labels.len(), 1);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_client_is_guance_and_the_workspace_and_links_to_the_event() {
         (json!({}), "Guance", None),
     ];
     for (fields, client, link) in cases {
-        let content = fault(fields);
+        let content = fault(&fields);
         assert_eq!(content.client.as_deref(), Some(client));
         assert_eq!(content.client_url.as_deref(), link);
         assert_eq!(content.links.first().map(|link| link.href.as_str()), link);
