@@ -13,6 +13,7 @@
 //! | [`store`] | what is kept, a batch at a time, and reading it |
 //! | [`ingest`] | the queue and the committer: the only writer of alerts and incidents |
 //! | [`notify`] | what receivers are told, each in its own language |
+//! | [`outbox`] | sends what is owed, in order, until it is through |
 //! | [`api`] | HTTP in: emitters, the JSON API, operations |
 //! | [`config`], [`telemetry`], [`clock`], [`shutdown`] | settings, logs and metrics, time, life and death |
 //! | [`app`], [`cli`] | the composition root and the command line |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod domain;
 pub mod ingest;
 pub mod notify;
+pub mod outbox;
 pub mod policy;
 pub mod shutdown;
 pub mod store;

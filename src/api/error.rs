@@ -112,7 +112,9 @@ fn status(answer: &Answer<'_>) -> StatusCode {
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
         Answer::Emitter(reply) => match reply {
-            Reply::AcceptedV1 { .. } => StatusCode::OK,
+            Reply::AcceptedV1 { .. }
+            | Reply::AcceptedGuance { .. }
+            | Reply::AcceptedGuanceList { .. } => StatusCode::OK,
             Reply::AcceptedV2 { .. } | Reply::AcceptedChange => StatusCode::ACCEPTED,
             Reply::Invalid { .. }
             | Reply::UnknownKey { .. }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     alert::{Alert, Status},
+    delivery::NewDelivery,
     enrich::EnrichNote,
     event::{
         Api, ChangeEvent, Content, Disposition, Event, Fingerprints, Intent, SentTime, Severity,
@@ -11,12 +12,13 @@ use super::{
     },
     grouping::GroupChoice,
     id::{
-        AlertId, ChangeId, ContentSeq, EventId, EventSeq, IncidentId, RuleId, ServiceId, TimelineId,
+        AlertId, ChangeId, ContentSeq, DeliveryId, EventId, EventSeq, IncidentId, ReceiverId,
+        RuleId, ServiceId, TimelineId,
     },
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{GroupHash, InhibitionKey, Inhibitor, SourceKey},
+    loading::{GroupHash, InhibitionKey, Inhibitor, SourceId, SourceKey},
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
@@ -92,6 +94,16 @@ pub enum Verb {
     Assign(Option<String>),
     /// Of an incident: its open alerts move into that one.
     Merge(IncidentId),
+    /// Of an incident: a receiver cannot be reached, so this one is told.
+    FallBack {
+        from: Arc<str>,
+        to: Arc<str>,
+    },
+    /// Of an incident: what a receiver could not be told is sent once more. Only noted here.
+    Retry {
+        receiver: Arc<str>,
+        reason: Reason,
+    },
 }
 
 /// One input of the pipeline.
@@ -102,6 +114,11 @@ pub enum Input {
     Action(Arc<ActionInput>),
     /// What is due at this time takes effect.
     Tick(Timestamp),
+    /// A test of a receiver.
+    Test {
+        receiver: ReceiverId,
+        received_at: Timestamp,
+    },
     /// All open alerts of a service that is going away are resolved.
     CloseService {
         service_id: ServiceId,
@@ -114,8 +131,11 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Event(Receipt),
-    Change(ChangeId),
+    /// `None`: it came before.
+    Change(Option<ChangeId>),
     Action(ActionOutcome),
+    /// `None`: there is no such receiver.
+    Test(Option<DeliveryId>),
     /// How many alerts and incidents a tick or a closing changed.
     Settled(usize),
 }
@@ -159,6 +179,8 @@ pub struct Tally {
     pub paused: u64,
     pub dropped: u64,
     pub storms: u64,
+    /// Incidents that were opened with an alert that no notify rule matches.
+    pub unheard: u64,
     /// By how much the number of open flapping alerts changes.
     pub flapping: i64,
 }
@@ -171,6 +193,7 @@ impl Tally {
         self.paused += more.paused;
         self.dropped += more.dropped;
         self.storms += more.storms;
+        self.unheard += more.unheard;
         self.flapping += more.flapping;
     }
 }
@@ -210,6 +233,9 @@ pub struct Changes {
     pub woken: Vec<(InhibitionKey, Timestamp)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
     pub notifications: Vec<NewNotification>,
+    pub deliveries: Vec<NewDelivery>,
+    /// Ids that came for the first time, and when. Each belongs to an event or a change event.
+    pub sent_ids: Vec<(SourceId, Timestamp)>,
     pub tally: Tally,
 }
 
@@ -240,6 +266,8 @@ impl Changes {
             woken,
             templates,
             notifications,
+            deliveries,
+            sent_ids: _,
             tally: _,
         } = self;
         events.is_empty()
@@ -258,6 +286,7 @@ impl Changes {
             && woken.is_empty()
             && templates.is_empty()
             && notifications.is_empty()
+            && deliveries.is_empty()
     }
 }
 
@@ -369,6 +398,7 @@ closed_enum! {
         Assigned = "assigned",
         Merged = "merged",
         Notified = "notified",
+        Retried = "retried",
     }
 }
 
@@ -430,7 +460,7 @@ impl Input {
             Self::Change(change) => change.received_at,
             Self::Action(action) => action.received_at,
             Self::Tick(now) => *now,
-            Self::CloseService { received_at, .. } => *received_at,
+            Self::Test { received_at, .. } | Self::CloseService { received_at, .. } => *received_at,
         }
     }
 }

@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use super::{
     alert::{Alert, Status},
+    delivery::Revision,
     event::Severity,
     grouping::GroupChoice,
     id::{IncidentId, RuleId, ServiceId},
-    notify::{Holding, HoldingState, Reason, View},
+    notify::{Holding, HoldingState, Notice, View},
     notify_rule::NotifyRule,
+    routing::Directory,
     service::Timers,
     time::Timestamp,
 };
@@ -141,6 +143,21 @@ impl Notices {
             || Ok(Self::default()),
             |text| serde_json::from_str(text).map_err(|error| error.to_string()),
         )
+    }
+}
+
+/// What one receiver is told of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub receiver: Arc<str>,
+    /// `None`: there is no such receiver, so nothing is sent.
+    pub revision: Option<Revision>,
+    pub notice: Notice,
+}
+
+impl Told {
+    fn of(holding: &Holding, notice: Notice) -> Self {
+        Self { receiver: Arc::clone(&holding.receiver), revision: holding.revision, notice }
     }
 }
 
@@ -314,22 +331,51 @@ impl Incident {
     pub fn judge_holdings(
         &mut self,
         rules: &[NotifyRule],
+        directory: &Directory,
         now: Timestamp,
-    ) -> Vec<(Arc<str>, Reason)> {
-        let view = View {
+    ) -> Vec<Told> {
+        let view = self.view(rules, directory);
+        let mut told = Vec::new();
+        for holding in &mut self.notices.holdings {
+            let notices = holding.judge(&view, now);
+            told.extend(notices.into_iter().map(|notice| Told::of(holding, notice)));
+        }
+        told
+    }
+
+    fn view<'a>(&self, rules: &'a [NotifyRule], directory: &'a Directory) -> View<'a> {
+        View {
             status: self.status,
             severity: self.severity,
             loud: self.loudest(),
             snoozed_until: self.snoozed_until,
+            directory,
             rules,
             resolve_held_until: self.notices.held_until,
-        };
-        let mut told = Vec::new();
-        for holding in &mut self.notices.holdings {
-            let reasons = holding.judge(&view, now);
-            told.extend(reasons.into_iter().map(|reason| (Arc::clone(&holding.receiver), reason)));
         }
-        told
+    }
+
+    /// Lets `to` be told in place of `from`, unless it was told already.
+    pub fn fall_back(
+        &mut self,
+        from: &str,
+        to: &Arc<str>,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Option<Told> {
+        let view = self.view(&[], directory);
+        let holdings = &mut self.notices.holdings;
+        let at = holdings.iter().position(|holding| holding.receiver == *to);
+        let at = at.unwrap_or_else(|| {
+            holdings.push(Holding::new(Arc::clone(to)));
+            holdings.len() - 1
+        });
+        let holding = &mut holdings[at];
+        if holding.state == HoldingState::Told {
+            return None;
+        }
+        let notice = holding.stand_in(format!("opened, in place of {from}"), &view, now);
+        Some(Told::of(holding, notice))
     }
 
     /// Whether somebody was told of it and is owed the resolve.

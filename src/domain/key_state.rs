@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::IncidentId,
+    id::{AlertId, IncidentId},
     settings::{AutoPause, Flapping, FlappingMode, PauseWhen},
     time::{Span, Timestamp},
 };
@@ -42,6 +42,9 @@ pub struct KeyState {
     /// Resolved incidents whose holders are not told so while it is mute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<IncidentId>,
+    /// Resolved alerts whose receivers, told of each alert, are not told so while it is mute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_alerts: Vec<AlertId>,
     #[serde(default)]
     pub last_seen: Timestamp,
 }
@@ -103,7 +106,7 @@ impl KeyState {
     /// When something about it is due next.
     pub fn due(&self, flapping: &Flapping) -> Option<Timestamp> {
         let leaves = self.leaves_at(flapping)?;
-        if self.held.is_empty() {
+        if self.held.is_empty() && self.held_alerts.is_empty() {
             return Some(leaves);
         }
         Some(self.muted_until(flapping).unwrap_or(leaves).min(leaves))
@@ -123,6 +126,15 @@ impl KeyState {
         let room = self.held.len() < HELD_MAX;
         if room {
             self.held.push(incident);
+        }
+        room
+    }
+
+    /// As [`KeyState::hold`], for an alert.
+    pub fn hold_alert(&mut self, alert: AlertId) -> bool {
+        let room = self.held_alerts.len() < HELD_MAX;
+        if room {
+            self.held_alerts.push(alert);
         }
         room
     }

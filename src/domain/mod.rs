@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod changes;
 pub mod configuration;
+pub mod delivery;
 pub mod enrich;
 pub mod event;
 pub mod fields;

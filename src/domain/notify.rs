@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::Status,
+    delivery::Revision,
     event::{Severity, closed_enum},
     id::RuleId,
     notify_rule::NotifyRule,
+    routing::Directory,
     time::{Span, Timestamp},
 };
 
@@ -93,9 +95,29 @@ pub struct Holding {
     /// It was told that the incident is acknowledged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledged: bool,
+    /// It takes the incident for acknowledged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asleep: bool,
+    /// What it was told through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// A changed policy brought it in: it hears of the incident at the next reason.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dormant: bool,
+}
+
+/// One thing to tell a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub reason: Reason,
+    /// The receiver takes the incident for acknowledged, and it is not any more.
+    pub wakes: bool,
+}
+
+impl From<Reason> for Notice {
+    fn from(reason: Reason) -> Self {
+        Self { reason, wakes: false }
+    }
 }
 
 /// What a holding looks at of its incident.
@@ -106,6 +128,8 @@ pub struct View<'a> {
     /// The highest severity of its loud alerts.
     pub loud: Option<Severity>,
     pub snoozed_until: Option<Timestamp>,
+    /// Where receivers are looked up.
+    pub directory: &'a Directory,
     /// The notify rules of its service, as they are now.
     pub rules: &'a [NotifyRule],
     /// Until when its resolve waits for a flapping key.
@@ -124,6 +148,8 @@ impl Holding {
             pending: Pending::default(),
             told_at: None,
             acknowledged: false,
+            asleep: false,
+            revision: None,
             dormant: false,
         }
     }
@@ -166,6 +192,7 @@ impl Holding {
                 self.pending = Pending { reopened: true, ..Pending::default() };
                 self.severity = None;
                 self.acknowledged = false;
+                self.asleep = false;
             }
             (HoldingState::Ended, None) => self.state = HoldingState::Untold,
             // Its resolve was still waiting, so nothing ended for it.
@@ -174,7 +201,7 @@ impl Holding {
     }
 
     /// Decides what is to be told at `now`, and when to look again.
-    pub fn judge(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
+    pub fn judge(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
         match (view.status, self.state) {
             (_, HoldingState::Ended) => {
                 self.due = None;
@@ -208,14 +235,14 @@ impl Holding {
         self.due = due;
     }
 
-    fn judge_resolved(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
+    fn judge_resolved(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
         let mut told = Vec::new();
         if self.pending.reopened {
             self.end("resolved again before it was told that it is open again");
             return told;
         }
         if std::mem::take(&mut self.pending.flapping) {
-            told.push(Reason::Flapping);
+            told.push(Reason::Flapping.into());
         }
         if let Some(until) = view.resolve_held_until.filter(|until| *until > now) {
             self.pending = Pending::default();
@@ -224,7 +251,7 @@ impl Holding {
             return told;
         }
         self.end("told that it is resolved");
-        told.push(Reason::Resolved);
+        told.push(Reason::Resolved.into());
         told
     }
 
@@ -250,7 +277,7 @@ impl Holding {
         view.rules.iter().any(|rule| known(rule) && rule.receivers.contains(&self.receiver))
     }
 
-    fn judge_untold(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
+    fn judge_untold(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
         let speaking = self.speaking(view);
         if speaking.is_empty() {
             self.wait(HoldingState::Untold, "no alert that its rules match is loud", None);
@@ -285,7 +312,7 @@ impl Holding {
         }
     }
 
-    fn judge_told(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
+    fn judge_told(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
         if view.status == Status::Acknowledged {
             return self.judge_acknowledged(view, now);
         }
@@ -354,7 +381,7 @@ impl Holding {
         }
     }
 
-    fn judge_acknowledged(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Reason> {
+    fn judge_acknowledged(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
         let mut told = Vec::new();
         self.due = None;
         if self.pending.reopened {
@@ -367,13 +394,14 @@ impl Holding {
         self.pending = Pending::default();
         if !self.acknowledged && self.is_named(view) {
             self.acknowledged = true;
+            self.asleep = true;
             "acknowledged".clone_into(&mut self.why);
-            told.push(Reason::Acknowledged);
+            told.push(Reason::Acknowledged.into());
         }
         if storm && !snoozed {
             "storm".clone_into(&mut self.why);
             self.told_at = Some(now);
-            told.push(Reason::Storm);
+            told.push(Reason::Storm.into());
         }
         told
     }
@@ -392,7 +420,11 @@ impl Holding {
         Some(if next < now { next.plus(every) } else { next })
     }
 
-    fn tell(&mut self, reason: Reason, view: &View<'_>, now: Timestamp) -> Reason {
+    fn tell(&mut self, reason: Reason, view: &View<'_>, now: Timestamp) -> Notice {
+        // What begins goes through the receiver as it is now, and everything after it likewise.
+        if self.state != HoldingState::Told || reason == Reason::Reopened {
+            self.revision = view.directory.revision(&self.receiver).or(self.revision);
+        }
         self.state = HoldingState::Told;
         reason.as_str().clone_into(&mut self.why);
         self.due = None;
@@ -400,7 +432,15 @@ impl Holding {
         self.severity = self.severity.max(view.loud.or(Some(view.severity)));
         self.pending = Pending::default();
         self.told_at = Some(now);
-        reason
+        Notice { reason, wakes: std::mem::take(&mut self.asleep) }
+    }
+
+    /// It is told in place of another receiver, which cannot be reached; of what comes after that
+    /// it hears the resolve.
+    pub fn stand_in(&mut self, why: String, view: &View<'_>, now: Timestamp) -> Notice {
+        let notice = self.tell(Reason::Opened, view, now);
+        self.why = why;
+        notice
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 pub use self::settings::{is_private, private_address};
 use super::{
+    delivery::{Each, Revision},
     event::closed_enum,
     id::ReceiverId,
     read::{FieldError, Place},
@@ -82,6 +83,17 @@ impl Receiver {
     /// The receiver that notifications go to when this one cannot be reached.
     pub fn fallback(&self) -> Option<&str> {
         self.settings.get("fallback")?.as_str()
+    }
+
+    /// What it is told of, and as which version.
+    pub fn revision(&self) -> Revision {
+        let on = |key| self.settings.get(key) == Some(&Value::Bool(true));
+        let each = match (on("passthrough"), on("per_alert")) {
+            (true, _) => Each::Key,
+            (false, true) => Each::Alert,
+            (false, false) => Each::Incident,
+        };
+        Revision { receiver: self.id, version: self.version, each }
     }
 
     /// The form of the policy file: name, kind and settings.

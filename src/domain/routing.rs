@@ -9,6 +9,7 @@ mod apply;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    delivery::Revision,
     id::{IntegrationId, ReceiverId, RouteId, ServiceId, TokenId},
     key::KeyHash,
     matcher::Match,
@@ -165,6 +166,11 @@ impl Directory {
 
     pub fn receiver_named(&self, name: &str) -> Option<&Arc<Receiver>> {
         self.receivers.values().find(|receiver| receiver.name == name)
+    }
+
+    /// The receiver of this name as it is now.
+    pub fn revision(&self, name: &str) -> Option<Revision> {
+        self.receiver_named(name).map(|receiver| receiver.revision())
     }
 
     pub fn receivers(&self) -> impl Iterator<Item = &Arc<Receiver>> {

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    delivery::ToldOf,
     grouping::GroupChoice,
     id::{AlertId, IncidentId, RuleId, SilenceId},
     time::Timestamp,
@@ -101,9 +102,18 @@ pub struct Standing {
     /// How it is to be grouped once it is not suppressed any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupChoice>,
+    /// Receivers that were told of it on its own, and are owed its resolve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<ToldOf>,
     /// The incident of its key's last alert, to which it returns if that is still open then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returning: Option<IncidentId>,
+    /// All that triggered it so far said that nothing is wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub informs: bool,
+    /// Since when that is not so any more, if it was so at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_since: Option<Timestamp>,
 }
 
 impl Standing {

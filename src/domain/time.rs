@@ -88,12 +88,23 @@ impl Span {
         Self(millis as i64)
     }
 
+    /// As [`Span::from_millis`], of a number that was calculated; what is negative is nothing.
+    pub fn of_millis(millis: i64) -> Self {
+        Self(millis.max(0))
+    }
+
     pub const fn from_secs(secs: u32) -> Self {
         Self(secs as i64 * 1000)
     }
 
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// Both one after the other.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
     }
 
     /// The same length as the standard library's type.

@@ -41,9 +41,8 @@ pub(super) async fn explain(
     unit.commit().await?;
     match outcomes.first() {
         Some(Outcome::Event(receipt)) => Ok(Explained::of(receipt, &changes)),
-        Some(Outcome::Change(_) | Outcome::Action(_) | Outcome::Settled(_)) | None => {
-            unreachable!("an event is answered with a receipt")
-        }
+        Some(Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_))
+        | None => unreachable!("an event is answered with a receipt"),
     }
 }
 

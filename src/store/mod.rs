@@ -4,6 +4,7 @@
 //! Nothing here decides anything about alerts. Reading for people is in [`query`].
 
 pub mod decide;
+pub mod outbox;
 pub mod query;
 pub mod sqlite;
 
@@ -38,9 +39,9 @@ pub enum StoreError {
     Unusable(String),
 }
 
-/// The one database of a gateway. Reading for people is [`query::Reads`].
+/// The one database of a gateway. Reading for people is [`query::Reads`], sending [`outbox::Outbox`].
 #[async_trait]
-pub trait Store: query::Reads + Send + Sync + Debug {
+pub trait Store: query::Reads + outbox::Outbox + Send + Sync + Debug {
     /// Starts the transaction of a batch. On SQLite there is one at a time.
     async fn begin(&self) -> Result<Box<dyn Unit>, StoreError>;
 
@@ -107,6 +108,10 @@ pub enum Maintenance {
     Alive {
         now: Timestamp,
     },
+    /// Ids of messages that came before then.
+    PurgeSentIds {
+        before: Timestamp,
+    },
     /// Keys that nothing was heard of since then.
     PurgeKeys {
         before: Timestamp,
@@ -115,8 +120,8 @@ pub enum Maintenance {
     PurgeInhibitors {
         before: Timestamp,
     },
-    /// Notifications that were decided before then.
-    PurgeNotifications {
+    /// Deliveries that were decided before then and are at an end.
+    PurgeDeliveries {
         before: Timestamp,
     },
     /// Templates of services that are gone.

@@ -4,6 +4,7 @@
 
 pub mod logging;
 pub mod metrics;
+mod outbox;
 
 /// An error and everything behind it, as one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

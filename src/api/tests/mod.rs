@@ -1,5 +1,6 @@
 //! Calls of the API, in process, over a real temporary database.
 
+mod deliveries;
 mod chained;
 mod description;
 mod inhibition_rules;
@@ -40,6 +41,7 @@ use crate::{
         ConfigAnswer, ConfigRequest, Ingest, RequestedBy,
         committer::{Committer, DatabaseHealth},
     },
+    outbox::Outlook,
     store::{Store, sqlite::SqliteStore},
     telemetry::metrics::Metrics,
 };
@@ -130,6 +132,8 @@ impl Gateway {
             },
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
+            outlook: Outlook::default(),
+            guard: crate::notify::Guard::new(false),
         });
         Self { api, clock, admin, _committing: closing.drop_guard(), _directory: directory }
     }

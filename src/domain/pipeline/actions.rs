@@ -40,6 +40,7 @@ impl Batch<'_> {
                 if let Some(incident_id) = incident_id {
                     self.acknowledge_incident(incident_id, now, actor, "one of its alerts was");
                 }
+                self.tell_of_alert(id, now);
             }
             Transition::Resolved => self.close(&before, now, actor, reason, by_source),
             Transition::Merged | Transition::Unchanged => {}
@@ -60,13 +61,16 @@ impl Batch<'_> {
         let kind = TimelineKind::Resolved;
         self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
         self.working.count(before.service_id, now).resolved_alerts += 1;
-        let lasted = by_source.then(|| now.since(before.first_event_at));
+        let lasted = by_source.then(|| now.since(before.began_at()));
         let by_person = !by_source && actor != TIMER;
-        let held_until = self.flap_on_resolve(before, lasted, by_person, now);
-        if let Some((until, incident)) = held_until.zip(incident_id) {
+        let held = self.flap_on_resolve(before, lasted, by_person, now);
+        if let Some((until, incident)) = held.incident.zip(incident_id) {
             self.working.change_incident(incident, |i| i.notices.held_until = Some(until));
         }
         self.reflect(before, false, now, actor);
+        if !held.alert {
+            self.tell_of_alert(id, now);
+        }
         if before.standing != Standing::default() {
             self.count_sources(id, now, actor);
             let sides = &before.standing.matches.sides;
@@ -76,7 +80,8 @@ impl Batch<'_> {
             }
             // Nothing looks at it any more, and its row stays small.
             self.working.change_alert(id, |alert| {
-                alert.standing = Standing::default();
+                let told = std::mem::take(&mut alert.standing.told);
+                alert.standing = Standing { told, ..Standing::default() };
                 alert.stale = false;
             });
         }
@@ -186,9 +191,14 @@ impl Batch<'_> {
                 self.unacknowledge_alert(id, now, actor, "by hand");
                 ActionOutcome::Changed
             }
-            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_), _) => {
-                ActionOutcome::Conflict("this is done to incidents, not to alerts")
-            }
+            (
+                Verb::Snooze(_)
+                | Verb::Assign(_)
+                | Verb::Merge(_)
+                | Verb::FallBack { .. }
+                | Verb::Retry { .. },
+                _,
+            ) => ActionOutcome::Conflict("this is done to incidents, not to alerts"),
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
             | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
@@ -240,6 +250,14 @@ impl Batch<'_> {
                 }
                 ActionOutcome::Changed
             }
+            // Once somebody is at work, nobody else has to be told.
+            (Verb::FallBack { from, to }, Status::Triggered) => self.fall_back(id, from, to, now),
+            (Verb::Retry { receiver, reason }, _) => {
+                let kind = TimelineKind::Retried;
+                let what = format!("{receiver}: {reason}");
+                self.working.tell(self.ids, now, None, Some(id), kind, actor, what);
+                ActionOutcome::Changed
+            }
             (Verb::Assign(user), _) => self.assign(id, user.as_deref(), now, actor),
             (Verb::Snooze(span), Status::Triggered | Status::Acknowledged) => {
                 self.snooze(id, *span, now, actor)
@@ -249,7 +267,10 @@ impl Batch<'_> {
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
-            | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
+            | (Verb::Resolve, Status::Resolved)
+            | (Verb::FallBack { .. }, Status::Acknowledged | Status::Resolved) => {
+                ActionOutcome::Unchanged
+            }
             (
                 Verb::Acknowledge | Verb::Unacknowledge | Verb::Snooze(_) | Verb::Merge(_),
                 Status::Resolved,
@@ -282,6 +303,7 @@ impl Batch<'_> {
             let kind = TimelineKind::Unacknowledged;
             self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
             self.count_sources(id, now, actor);
+            self.tell_of_alert(id, now);
         }
     }
 

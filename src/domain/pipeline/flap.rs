@@ -28,6 +28,15 @@ impl Default for Comeback {
     }
 }
 
+/// What has to wait when a key is mute and its alert is resolved.
+#[derive(Debug, Default)]
+pub(super) struct HeldBack {
+    /// Until when its incident's resolve waits.
+    pub(super) incident: Option<Timestamp>,
+    /// Its own resolve waits, for receivers that are told of each alert.
+    pub(super) alert: bool,
+}
+
 fn key_of(alert: &Alert) -> SourceKey {
     (alert.integration_id, alert.dedup_key.clone())
 }
@@ -103,16 +112,15 @@ impl<'d> Batch<'d> {
     }
 
     /// An alert was resolved: counts the change; `by_source_after` is how long it lasted if its
-    /// source resolved it, `by_person` that a person did. Says until when its incident's resolve
-    /// has to wait.
+    /// source resolved it, `by_person` that a person did. Says what has to wait.
     pub(super) fn flap_on_resolve(
         &mut self,
         alert: &Alert,
         by_source_after: Option<Span>,
         by_person: bool,
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        let (flapping, _) = self.watched(alert)?;
+    ) -> HeldBack {
+        let Some((flapping, _)) = self.watched(alert) else { return HeldBack::default() };
         let key = key_of(alert);
         let mut state = self.working.key_state(&key);
         state.ended(now, by_source_after);
@@ -128,12 +136,14 @@ impl<'d> Batch<'d> {
             }
             _ => None,
         };
+        let told = !alert.standing.told.is_empty();
+        let alert_held = told && muted_until.is_some() && state.hold_alert(alert.id);
         if began {
             state.noticed = self.notice_on_resolve(alert);
             self.tell_flapping(alert.id, now);
         }
         self.remember(&key, alert, state, now);
-        held
+        HeldBack { incident: held, alert: alert_held }
     }
 
     /// Keeps a key's state, and moves the resolves that wait for it.
@@ -153,6 +163,12 @@ impl<'d> Batch<'d> {
             if waiting {
                 self.working.change_incident(id, |i| i.notices.held_until = until);
                 self.judge_incident(id, now);
+            }
+        }
+        if is_over {
+            for id in std::mem::take(&mut state.held_alerts) {
+                self.working.ask_for_alert(id);
+                self.tell_of_alert(id, now);
             }
         }
         self.working.set_key_state(key, alert.service_id, state);

@@ -99,6 +99,9 @@ impl Batch<'_> {
         self.reach_storm(into, moved, now);
         self.end_snooze_if_worse(into, loudest_before, now, actor);
         self.judge_incident(into, now);
+        for id in alerts {
+            self.tell_of_alert(id, now);
+        }
         ActionOutcome::Changed
     }
 

@@ -5,6 +5,7 @@
 //! matters when a timer got round to it, nor how the inputs were cut into batches.
 
 mod actions;
+mod deliver;
 mod events;
 mod flap;
 mod group;
@@ -38,6 +39,7 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
         match input {
             Input::Event(event) => {
                 let integration = event.integration.id;
+                keys.sent_ids.extend(event.event.sent_id.map(|id| (integration, id)));
                 if let Some(key) = event.event.intent.dedup_key() {
                     let severity = match &event.event.intent {
                         Intent::Trigger { .. } => event.content().map(|c| c.severity),
@@ -61,7 +63,11 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                 }
                 keys.services.push(event.prepared.service_id);
             }
-            Input::Change(change) => keys.services.push(change.integration.service_id),
+            Input::Change(change) => {
+                let integration = &change.integration;
+                keys.sent_ids.extend(change.change.sent_id.map(|id| (integration.id, id)));
+                keys.services.push(integration.service_id);
+            }
             Input::Action(action) => match action.target {
                 Target::Alert(id) => keys.alerts.push(id),
                 Target::Incident(id) => {
@@ -71,7 +77,7 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                     }
                 }
             },
-            Input::Tick(_) => {}
+            Input::Tick(_) | Input::Test { .. } => {}
             Input::CloseService { service_id, .. } => {
                 keys.open_of_service = Some((*service_id, TICK_MAX));
                 keys.services.push(*service_id);
@@ -102,6 +108,9 @@ pub fn process(
             Input::Change(change) => batch.change_event(change),
             Input::Action(action) => Outcome::Action(batch.action(action)),
             Input::Tick(now) => Outcome::Settled(batch.settle(*now)),
+            Input::Test { receiver, received_at } => {
+                Outcome::Test(batch.test_receiver(*receiver, *received_at))
+            }
             Input::CloseService { service_id, actor, received_at } => {
                 Outcome::Settled(batch.close_service(*service_id, actor, *received_at))
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Batch, group::quiet_severity};
 use crate::domain::{
     alert::{Alert, Status},
-    changes::{NewNotification, TimelineKind},
+    changes::TimelineKind,
     id::{AlertId, IncidentId},
     incident::{Effect, Incident},
     notify::{DIGEST, Holding, HoldingState},
@@ -55,6 +55,9 @@ impl Batch<'_> {
         }
         self.end_snooze_if_worse(incident_id, loudest_before, now, actor);
         self.judge_incident(incident_id, now);
+        if after.is_open() {
+            self.tell_of_alert(after.id, now);
+        }
     }
 
     /// A snooze lasts until its end or until it gets worse.
@@ -169,20 +172,12 @@ impl Batch<'_> {
         let (service_id, severity) = (incident.service_id, incident.severity);
         let severity = incident.loudest().unwrap_or(severity);
         let rules = self.policy(service_id).map_or(&[][..], |policy| &policy.notify);
-        let told = self.working.change_incident(id, |incident| incident.judge_holdings(rules, now));
-        for (receiver, reason) in told.into_iter().flatten() {
-            self.working.count(service_id, now).notifications += 1;
-            let what = format!("{receiver}: {reason}");
-            let kind = TimelineKind::Notified;
-            self.working.tell(self.ids, now, None, Some(id), kind, "timer", what);
-            self.working.changes.notifications.push(NewNotification {
-                at: now,
-                service_id,
-                incident_id: id,
-                receiver,
-                reason,
-                severity,
-            });
+        let directory = self.directory;
+        let told = self
+            .working
+            .change_incident(id, |incident| incident.judge_holdings(rules, directory, now));
+        for told in told.into_iter().flatten() {
+            self.notify(id, told, severity, now);
         }
     }
 

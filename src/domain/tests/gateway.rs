@@ -9,9 +9,10 @@ use super::world::World;
 use crate::domain::{
     changes::{Input, Outcome},
     configuration::Configuration,
-    id::{IntegrationId, RouteId, RuleId, ServiceId, SilenceId},
+    id::{IntegrationId, ReceiverId, RouteId, RuleId, ServiceId, SilenceId},
     key::KeyHash,
     matcher::Match,
+    receiver::{Receiver, ReceiverKind},
     routing::{Directory, Route},
     schedule::Schedule,
     service::{Gap, Integration, IntegrationType, Service, ServicePolicy},
@@ -46,6 +47,7 @@ pub(crate) struct Gateway {
     integrations: Vec<Arc<Integration>>,
     silences: Vec<Silence>,
     routes: Vec<Route>,
+    receivers: Vec<Receiver>,
     gap: Option<Gap>,
     /// Ids of what is configured.
     objects: i64,
@@ -65,6 +67,7 @@ impl Gateway {
             integrations,
             silences: Vec::new(),
             routes: Vec::new(),
+            receivers: Vec::new(),
             gap: None,
             objects: 1000,
             version: 1,
@@ -87,7 +90,8 @@ impl Gateway {
         let mut directory =
             Directory::new(self.version, services, integrations, Vec::new(), Vec::new())
                 .with_silences(silences)
-                .with_routes(self.routes.clone());
+                .with_routes(self.routes.clone())
+                .with_receivers(self.receivers.clone());
         directory.gap = self.gap;
         self.world.directory = directory;
     }
@@ -249,6 +253,48 @@ impl Gateway {
         let (service, change) = (silence.service_id, silence.clone());
         self.configured(Configuration::UpdateSilence(change), service, now);
         true
+    }
+
+    /// Makes a receiver, or changes the one of that name.
+    pub(crate) fn put_receiver(
+        &mut self,
+        name: &str,
+        kind: ReceiverKind,
+        settings: &Value,
+        now: Timestamp,
+    ) {
+        self.settle(now);
+        let settings = settings.as_object().unwrap().clone();
+        let known = self.receivers.iter_mut().find(|known| known.name == name);
+        let change = if let Some(known) = known {
+            (known.kind, known.settings, known.version) = (kind, settings, known.version + 1);
+            Configuration::UpdateReceiver(known.clone())
+        } else {
+            let id = ReceiverId::new(Timestamp::default(), self.object(), 0);
+            let (name, managed, version) = (name.to_owned(), false, 1);
+            let created_at = now;
+            let made = Receiver { id, name, kind, settings, managed, version, created_at };
+            self.receivers.push(made.clone());
+            Configuration::CreateReceiver(made)
+        };
+        self.publish();
+        self.log.push(Happened::Configured(Box::new(change), now));
+    }
+
+    pub(crate) fn delete_receiver(&mut self, name: &str, now: Timestamp) -> bool {
+        self.settle(now);
+        let Some(at) = self.receivers.iter().position(|known| known.name == name) else {
+            return false;
+        };
+        let gone = self.receivers.remove(at);
+        self.publish();
+        let change = Configuration::DeleteReceiver(gone.id);
+        self.log.push(Happened::Configured(Box::new(change), now));
+        true
+    }
+
+    pub(crate) fn receiver(&self, name: &str) -> Option<ReceiverId> {
+        self.receivers.iter().find(|known| known.name == name).map(|known| known.id)
     }
 
     pub(crate) fn silence_name(&self, id: SilenceId) -> Option<&str> {

@@ -9,10 +9,14 @@ use utoipa::ToSchema;
 use crate::domain::{
     alert::Status,
     event::{Action, Api, Disposition, Severity, closed_enum},
-    id::{AlertId, AuditId, ChangeId, EventId, IncidentId, IntegrationId, ServiceId, TimelineId},
-    notify::HoldingState,
+    id::{
+        AlertId, AuditId, ChangeId, DeliveryId, EventId, IncidentId, IntegrationId, ServiceId,
+        TimelineId,
+    },
+    notify::{HoldingState, Reason},
     time::Timestamp,
 };
+use crate::store::outbox::DeliveryState;
 
 /// JSON text, passed on byte for byte.
 pub type Raw = Box<RawValue>;
@@ -176,6 +180,63 @@ pub struct IncidentView {
     pub holdings: Vec<Holding>,
 }
 
+/// One thing owed to one receiver.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub struct DeliveryView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: DeliveryId,
+    /// By its name when it was owed.
+    pub receiver: String,
+    /// Null for a test.
+    #[schema(value_type = Option<String>, format = Uuid, required)]
+    pub incident_id: Option<IncidentId>,
+    /// The one alert that it is about, if the receiver is told of each.
+    #[schema(value_type = Option<String>, format = Uuid, required)]
+    pub alert_id: Option<AlertId>,
+    /// `opened`, `reopened`, `severity_raised`, `storm`, `flapping`, `repeat`, `alerts_added`,
+    /// `acknowledged`, `resolved` or `test`.
+    #[schema(value_type = String)]
+    pub reason: Reason,
+    /// `pending`, `leased`, `delivered` or `dead`.
+    #[schema(value_type = String)]
+    pub state: DeliveryState,
+    pub attempts: i64,
+    /// Null: it is at an end, or waits for the one before it of the same incident and receiver.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it was to be told.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    pub delivered_at: Option<Timestamp>,
+    /// What went wrong last; null if nothing did.
+    #[schema(required)]
+    pub error: Option<String>,
+    /// Only where a single delivery is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_log: Option<Vec<AttemptView>>,
+}
+
+/// One try of a delivery, or a word on what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub struct AttemptView {
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Of HTTP or SMTP; null if there was no answer.
+    #[schema(required)]
+    pub status: Option<i64>,
+    /// In words; null if nothing went wrong.
+    #[schema(required)]
+    pub error: Option<String>,
+    pub duration_ms: i64,
+    /// What was sent, without secrets, cut at 8 KB.
+    pub request: String,
+    /// What came back, without secrets, cut at 8 KB.
+    pub answer: String,
+}
+
 /// A past incident that is like another one.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SimilarIncident {
@@ -253,8 +314,9 @@ pub struct TimelineView {
     pub at: Timestamp,
     /// `opened`, `joined`, `rejoined`, `reopened`, `severity_changed`, `acknowledged`,
     /// `unacknowledged`, `triggered_again`, `resolved`, `note`, `suppressed`, `released`, `muted`,
-    /// `paused`, `flapping`, `storm`, `snoozed`, `assigned`, `merged` or `notified` (`reason` is the
-    /// receiver and why it is told: `pagerduty-main: severity_raised`).
+    /// `paused`, `flapping`, `storm`, `snoozed`, `assigned`, `merged`, `notified` (`reason` is the
+    /// receiver and why it is told: `pagerduty-main: severity_raised`) or `retried` (the same, of a
+    /// dead delivery that somebody has sent once more).
     pub kind: String,
     /// `integration:NAME`, `token:NAME` or `timer`.
     pub actor: String,
@@ -302,7 +364,7 @@ pub struct NoiseView {
     pub alerts: i64,
     /// Incidents that were opened.
     pub incidents: i64,
-    /// Notifications that were decided.
+    /// Notifications that were delivered.
     pub notifications: i64,
     /// 100·(1 − incidents / events); null without events.
     #[schema(required, example = 98.75)]

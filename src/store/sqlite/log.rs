@@ -12,7 +12,7 @@ pub(super) enum Log {
     Alerts,
     Incidents,
     Changes,
-    Notifications,
+    Deliveries,
 }
 
 impl Log {
@@ -26,8 +26,8 @@ impl Log {
             Self::Changes => {
                 "SELECT (SELECT min(seq) FROM changes), (SELECT max(seq) FROM changes)"
             }
-            Self::Notifications => {
-                "SELECT (SELECT min(seq) FROM notifications), (SELECT max(seq) FROM notifications)"
+            Self::Deliveries => {
+                "SELECT (SELECT min(seq) FROM deliveries), (SELECT max(seq) FROM deliveries)"
             }
         }
     }
@@ -46,8 +46,8 @@ impl Log {
             Self::Changes => {
                 "SELECT seq, received_at_ms FROM changes WHERE seq >= ?1 ORDER BY seq LIMIT 1"
             }
-            Self::Notifications => {
-                "SELECT seq, recorded_at_ms FROM notifications WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            Self::Deliveries => {
+                "SELECT seq, created_at_ms FROM deliveries WHERE seq >= ?1 ORDER BY seq LIMIT 1"
             }
         }
     }

@@ -37,13 +37,14 @@ pub(super) async fn run(
         Maintenance::PurgeChanges { before } => {
             purge_log(connection, Log::Changes, PURGE_CHANGES, before).await
         }
+        Maintenance::PurgeSentIds { before } => {
+            purge_noise(connection, super::sent_ids::PURGE, before).await
+        }
         Maintenance::PurgeKeys { before } => purge_noise(connection, PURGE_KEYS, before).await,
         Maintenance::PurgeInhibitors { before } => {
             purge_noise(connection, PURGE_INHIBITORS, before).await
         }
-        Maintenance::PurgeNotifications { before } => {
-            purge_log(connection, Log::Notifications, PURGE_NOTIFICATIONS, before).await
-        }
+        Maintenance::PurgeDeliveries { before } => purge_deliveries(connection, before).await,
         Maintenance::PurgeTemplates => delete(connection, PURGE_TEMPLATES, 0).await.map(progress),
         Maintenance::Alive { now } => {
             set_meta(connection, ALIVE, now.as_millis()).await.map(|()| Progress::default())
@@ -276,8 +277,31 @@ async fn purge_events(
 
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes \
      WHERE seq < ?1 AND seq < (SELECT max(seq) FROM changes) ORDER BY seq LIMIT ?2)";
-const PURGE_NOTIFICATIONS: &str = "DELETE FROM notifications WHERE seq IN (SELECT seq FROM notifications \
-     WHERE seq < ?1 AND seq < (SELECT max(seq) FROM notifications) ORDER BY seq LIMIT ?2)";
+/// Attempts first, by the same bounds.
+const PURGE_ATTEMPTS: &str = "DELETE FROM attempts WHERE delivery_seq IN (SELECT seq FROM deliveries \
+     WHERE seq < ?1 AND seq < (SELECT max(seq) FROM deliveries) \
+     AND state IN ('delivered', 'dead') ORDER BY seq LIMIT ?2)";
+const PURGE_DELIVERIES: &str = "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries \
+     WHERE seq < ?1 AND seq < (SELECT max(seq) FROM deliveries) \
+     AND state IN ('delivered', 'dead') ORDER BY seq LIMIT ?2)";
+/// What receivers know of incidents that are gone. `?1` is not looked at.
+const PURGE_LANES: &str = "DELETE FROM lanes WHERE lane IN (SELECT l.lane FROM lanes l \
+     INDEXED BY lanes_incident WHERE l.incident_seq < (SELECT min(seq) FROM incidents) \
+     AND ?1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries d INDEXED BY deliveries_lane \
+     WHERE d.lane = l.lane AND d.state IN ('pending', 'leased')) \
+     ORDER BY l.incident_seq LIMIT ?2)";
+
+/// Deliveries that are at an end, with their attempts.
+async fn purge_deliveries(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+) -> Result<Progress, StoreError> {
+    let bound = first_at(connection, Log::Deliveries, before).await?;
+    delete(connection, PURGE_ATTEMPTS, bound).await?;
+    let rows = delete(connection, PURGE_DELIVERIES, bound).await?;
+    delete(connection, PURGE_LANES, 0).await?;
+    Ok(progress(rows))
+}
 
 /// Deletes the rows of a log from before a time; `statement` is bounded by a number and by rows.
 async fn purge_log(

@@ -8,8 +8,10 @@ mod lock;
 mod log;
 mod maintenance;
 mod noise;
+mod outbox;
 mod query;
 mod rows;
+mod sent_ids;
 mod statements;
 mod unit;
 
@@ -32,7 +34,7 @@ use sqlx::{
         SqliteSynchronous,
     },
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use self::errors::{open_error, store_error};
 use super::{Maintenance, OpenCounts, Progress, Store, StoreError, Unit};
@@ -45,13 +47,14 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 6] = [
+    const STEPS: [(i64, &str, &str); 7] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
         (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
         (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
         (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
+        (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
     ];
     Migrator::with_migrations(
         STEPS
@@ -119,6 +122,8 @@ pub struct SqliteStore {
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
     names: RwLock<Arc<Names>>,
+    /// Wakes who sends what is owed.
+    nudge: Arc<Notify>,
     _lock: lock::FileLock,
 }
 
@@ -192,6 +197,7 @@ impl SqliteStore {
             writer: Arc::new(Mutex::new(writer)),
             readers,
             names: RwLock::new(Arc::new(names)),
+            nudge: Arc::default(),
             _lock: lock,
         };
         Ok((store, is_new))
@@ -257,6 +263,8 @@ impl Store for SqliteStore {
             writer,
             names: self.names(),
             finished: false,
+            owes: false,
+            nudge: Arc::clone(&self.nudge),
         }))
     }
 

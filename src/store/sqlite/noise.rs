@@ -1,5 +1,4 @@
-//! What noise reduction keeps: states of keys, inhibitors and their targets, templates,
-//! notifications.
+//! What noise reduction keeps: states of keys, inhibitors and their targets, templates.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +12,7 @@ use super::{Names, StoreError, bulk::Binder, rows::Columns, statements as sql, s
 use crate::domain::{
     changes::Changes,
     event::{Content, Severity},
-    id::{AlertId, IncidentId, RuleId, ServiceId},
+    id::{AlertId, RuleId, ServiceId},
     key::DedupKey,
     key_state::KeyState,
     loading::{InhibitionKey, Inhibitor, SourceKey, TARGETS_MAX},
@@ -214,16 +213,5 @@ pub(super) async fn save(c: &mut SqliteConnection, changes: &Changes) -> Result<
             })
             .await?;
     }
-    let recorded_at = changes.now.as_millis();
-    sql::INSERT_NOTIFICATIONS
-        .execute(c, &changes.notifications, |b, told| {
-            b.bind(told.at.as_millis())
-                .bind(recorded_at)
-                .bind(told.service_id.seq())
-                .bind(IncidentId::seq(told.incident_id))
-                .bind(&*told.receiver)
-                .bind(told.reason.as_str())
-                .bind(told.severity.as_str());
-        })
-        .await
+    Ok(())
 }

@@ -251,14 +251,13 @@ pub(super) static INSERT_CHANGES: Bulk = Bulk::new(
 
 pub(super) static ADD_COUNTS: Bulk = Bulk::new(
     "INSERT INTO hourly_counts (service_seq, hour, events, alerts, incidents, resolved_alerts, \
-     notifications, acknowledged, acknowledged_after_ms, resolved, resolved_after_ms) \
+     acknowledged, acknowledged_after_ms, resolved, resolved_after_ms) \
      SELECT * FROM (",
-    11,
+    10,
     ") WHERE column1 IS NOT NULL ON CONFLICT (service_seq, hour) DO UPDATE SET \
      events = events + excluded.events, alerts = alerts + excluded.alerts, \
      incidents = incidents + excluded.incidents, \
      resolved_alerts = resolved_alerts + excluded.resolved_alerts, \
-     notifications = notifications + excluded.notifications, \
      acknowledged = acknowledged + excluded.acknowledged, \
      acknowledged_after_ms = acknowledged_after_ms + excluded.acknowledged_after_ms, \
      resolved = resolved + excluded.resolved, \
@@ -309,10 +308,16 @@ pub(super) static DELETE_TEMPLATES: Bulk = Bulk::new(
     ") DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN (SELECT s, r, t FROM v)",
 );
 
-pub(super) static INSERT_NOTIFICATIONS: Bulk = Bulk::new(
-    "INSERT INTO notifications (at_ms, recorded_at_ms, service_seq, incident_seq, receiver, \
-     reason, severity) SELECT * FROM (",
-    7,
+pub(super) static SENT_IDS: Bulk = Bulk::new(
+    "WITH v(i, h) AS (",
+    2,
+    ") SELECT d.integration_seq, d.hash FROM v CROSS JOIN sent_ids d \
+     ON d.integration_seq = v.i AND d.hash = v.h",
+);
+
+pub(super) static INSERT_SENT_IDS: Bulk = Bulk::new(
+    "INSERT INTO sent_ids (integration_seq, hash, received_at_ms) SELECT * FROM (",
+    3,
     ") WHERE column1 IS NOT NULL",
 );
 
@@ -367,8 +372,13 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("wake targets", WAKE_TARGETS),
         ("put templates", PUT_TEMPLATES.text(8)),
         ("delete templates", DELETE_TEMPLATES.text(8)),
-        ("insert notifications", INSERT_NOTIFICATIONS.text(8)),
+        ("sent ids", SENT_IDS.text(8)),
+        ("insert sent ids", INSERT_SENT_IDS.text(8)),
+        ("purge sent ids", super::sent_ids::PURGE),
     ]
+    .into_iter()
+    .chain(super::outbox::hot())
+    .collect()
 }
 
 #[cfg(test)]
@@ -378,18 +388,21 @@ mod tests {
     use super::super::SqliteStore;
 
     /// Tables and the aliases they have above. `v` and the like are the rows handed in.
-    const TABLES: [&str; 21] = [
+    const TABLES: [&str; 26] = [
         "a",
         "b",
         "c",
+        "d",
         "e",
         "i",
         "k",
+        "l",
         "n",
         "t",
         "alerts",
         "changes",
         "contents",
+        "deliveries",
         "events",
         "hourly_counts",
         "incident_keys",
@@ -398,6 +411,8 @@ mod tests {
         "inhibitors",
         "integrations",
         "key_states",
+        "lanes",
+        "sent_ids",
         "templates",
         "timeline",
     ];

@@ -1,5 +1,6 @@
 //! The database keeps what the pipeline decides: the same histories as a store of maps.
 
+mod deliveries;
 mod scenarios;
 
 use std::{
@@ -354,25 +355,18 @@ async fn what_noise_reduction_keeps_goes_when_nothing_asks_for_it_any_more() {
     ] {
         commit(&store, &[input], &world.directory, &mut ids).await;
     }
-    let all = ["key_states", "inhibitors", "inhibition_targets", "notifications", "templates"];
+    let all = ["key_states", "inhibitors", "inhibition_targets", "templates"];
     for table in all {
         assert!(count(&store, table).await > 0, "{table}");
     }
-    let notifications = count(&store, "notifications").await;
     let late = Timestamp::from_millis(at(9999));
     let early = Timestamp::from_millis(at(0));
 
     for before in [early, late] {
         purge(&store, Maintenance::PurgeKeys { before }).await;
         purge(&store, Maintenance::PurgeInhibitors { before }).await;
-        purge(&store, Maintenance::PurgeNotifications { before }).await;
         purge(&store, Maintenance::PurgeTemplates).await;
-        let left = [
-            ("key_states", 2, 1),
-            ("inhibitors", 1, 0),
-            ("inhibition_targets", 1, 1),
-            ("notifications", notifications, 1),
-        ];
+        let left = [("key_states", 2, 1), ("inhibitors", 1, 0), ("inhibition_targets", 1, 1)];
         for (table, at_first, in_the_end) in left {
             let expected = if before == early { at_first } else { in_the_end };
             assert_eq!(count(&store, table).await, expected, "{table} before {before}");

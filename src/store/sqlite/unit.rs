@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::{
-    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, rows,
+    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, outbox, rows, sent_ids,
     statements as sql, store_error,
 };
 use crate::{
@@ -40,6 +40,9 @@ pub(super) struct SqliteUnit {
     /// What was due has been dealt with, so the bound can be set anew.
     pub(super) due_was_loaded: bool,
     pub(super) finished: bool,
+    /// It owes something to receivers.
+    pub(super) owes: bool,
+    pub(super) nudge: Arc<Notify>,
 }
 
 impl SqliteUnit {
@@ -220,6 +223,7 @@ impl Unit for SqliteUnit {
             targets,
             contents: noise::contents(connection, &keys.contents).await?,
             templates: noise::templates(connection, &keys.templates).await?,
+            sent_ids: sent_ids::known(connection, &keys.sent_ids, &names).await?,
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -315,14 +319,16 @@ impl Unit for SqliteUnit {
                     .bind(count.alerts)
                     .bind(count.incidents)
                     .bind(count.resolved_alerts)
-                    .bind(count.notifications)
                     .bind(count.acknowledged)
                     .bind(count.acknowledged_after_ms)
                     .bind(count.resolved)
                     .bind(count.resolved_after_ms);
             })
             .await?;
-        noise::save(c, changes).await
+        sent_ids::save(c, &changes.sent_ids).await?;
+        noise::save(c, changes).await?;
+        self.owes |= !changes.deliveries.is_empty();
+        if self.owes { outbox::save(self.connection()?, changes).await } else { Ok(()) }
     }
 
     async fn configure(
@@ -340,6 +346,9 @@ impl Unit for SqliteUnit {
         }
         sqlx::query("COMMIT").execute(self.connection()?).await.map_err(store_error)?;
         self.finished = true;
+        if self.owes {
+            self.nudge.notify_one();
+        }
         self.writer.next_due = self.next_due;
         self.writer.in_transaction = false;
         self.writer.latest = self.writer.latest.max(self.latest);

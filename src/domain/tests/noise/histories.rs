@@ -9,6 +9,7 @@ use crate::domain::{
     changes::{ActionInput, Input, Target, Verb},
     event::Severity,
     id::{AlertId, IncidentId},
+    receiver::ReceiverKind,
     silence::When,
     tests::{
         gateway::{Gateway, SilenceText},
@@ -58,6 +59,11 @@ pub(crate) enum Happening {
     Policy {
         number: usize,
     },
+    /// A receiver is made or edited; without a form it is deleted.
+    Receiver {
+        slot: usize,
+        form: Option<usize>,
+    },
     Tick,
 }
 
@@ -69,6 +75,18 @@ pub(crate) enum Op {
 }
 
 const SLOTS: [&str; 2] = ["S0", "S1"];
+pub(crate) const RECEIVERS: [&str; 3] = ["a", "b", "c"];
+
+/// Settings of a receiver: what it is told of, and where it is, by number.
+fn form(name: &str, number: usize) -> Value {
+    let mut settings = json!({"url": format!("{name}/{}", number / 3)});
+    match number % 3 {
+        0 => {}
+        1 => settings["per_alert"] = json!(true),
+        _ => settings["passthrough"] = json!(true),
+    }
+    settings
+}
 
 fn grouping() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
@@ -161,11 +179,18 @@ pub(super) fn event() -> impl Strategy<Value = Happening> {
     let class = prop::sample::select(&["disk", "cpu", ""][..]);
     let trigger = (prop::sample::select(Severity::ALL), class)
         .prop_map(|(severity, class)| What::Trigger { severity, class });
-    let what = prop_oneof![5 => trigger, 1 => Just(What::Acknowledge), 3 => Just(What::Resolve)];
+    let with_id = (0..9_u8, any::<bool>(), prop::sample::select(&["disk", "cpu", ""][..]))
+        .prop_map(|(id, informs, class)| What::WithId { id, informs, class });
+    let what = prop_oneof![
+        5 => trigger,
+        1 => with_id,
+        1 => Just(What::Acknowledge),
+        3 => Just(What::Resolve),
+    ];
     (prop::option::weighted(0.95, 0..4_u8), what).prop_map(|(key, what)| {
         // Only a trigger may come without a key.
         let key = match what {
-            What::Trigger { .. } => key,
+            What::Trigger { .. } | What::WithId { .. } => key,
             What::Acknowledge | What::Resolve => Some(key.unwrap_or(0)),
         };
         Happening::Event { key, what }
@@ -202,8 +227,8 @@ pub(super) fn silence() -> impl Strategy<Value = Happening> {
 }
 
 fn after() -> impl Strategy<Value = i64> {
-    prop_oneof![2 => 0..2_000_i64, 2 => 0..15_000_i64, 1 => 0..90_000_i64, 1 => Just(0),
-        1 => 0..400_000_i64]
+    prop_oneof![10 => 0..2_000_i64, 10 => 0..15_000_i64, 5 => 0..90_000_i64, 5 => Just(0),
+        5 => 0..400_000_i64, 1 => 0..4_000_000_i64]
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -213,6 +238,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => silence(),
         1 => (0..SLOTS.len()).prop_map(|slot| Happening::Expire { slot }),
         1 => (0..3_usize).prop_map(|number| Happening::Policy { number }),
+        1 => (0..RECEIVERS.len(), prop::option::weighted(0.8, 0..9_usize))
+            .prop_map(|(slot, form)| Happening::Receiver { slot, form }),
         1 => Just(Happening::Tick),
     ];
     (after(), what).prop_map(|(after_ms, what)| Step { after_ms, what })
@@ -222,7 +249,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 pub(super) fn gateway(policy: &Value) -> Gateway {
     let mut gateway = Gateway::new();
     let service = gateway.service("default").unwrap();
-    gateway.set_policy(service, policy, Timestamp::from_millis(START)).unwrap();
+    let now = Timestamp::from_millis(START);
+    for (number, name) in RECEIVERS.iter().enumerate() {
+        gateway.put_receiver(name, ReceiverKind::Webhook, &form(name, number), now);
+    }
+    gateway.set_policy(service, policy, now).unwrap();
     gateway
 }
 
@@ -246,6 +277,13 @@ fn change(gateway: &mut Gateway, policies: &[Value], change: &Happening, at: i64
         Happening::Policy { number } => {
             let service = gateway.service("default").unwrap();
             gateway.set_policy(service, &policies[number % policies.len()], now).unwrap();
+        }
+        Happening::Receiver { slot, form: Some(number) } => {
+            let name = RECEIVERS[*slot];
+            gateway.put_receiver(name, ReceiverKind::Webhook, &form(name, *number), now);
+        }
+        Happening::Receiver { slot, form: None } => {
+            gateway.delete_receiver(RECEIVERS[*slot], now);
         }
         Happening::Event { .. } | Happening::Act { .. } | Happening::Tick => {}
     }
@@ -282,9 +320,10 @@ fn input(gateway: &Gateway, what: &Happening, at: i64) -> Option<Input> {
             let (actor, received_at) = ("token:t".to_owned(), Timestamp::from_millis(at));
             Input::Action(Arc::new(ActionInput { target, verb, actor, received_at }))
         }
-        Happening::Silence { .. } | Happening::Expire { .. } | Happening::Policy { .. } => {
-            return None;
-        }
+        Happening::Silence { .. }
+        | Happening::Expire { .. }
+        | Happening::Policy { .. }
+        | Happening::Receiver { .. } => return None,
     })
 }
 
@@ -373,7 +412,7 @@ pub(super) fn run_with_ticks(policies: &[Value], steps: &[Step], ticks: &[i64]) 
 }
 
 /// Ends everything: silences, alerts; and lets time pass until nothing waits any more.
-pub(super) fn end_all(gateway: &mut Gateway, mut at: i64) -> i64 {
+pub(crate) fn end_all(gateway: &mut Gateway, mut at: i64) -> i64 {
     for slot in SLOTS {
         gateway.end_silence(slot, Timestamp::from_millis(at));
     }

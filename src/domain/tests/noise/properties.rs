@@ -223,6 +223,11 @@ proptest! {
                         What::Trigger { severity, .. } => {
                             What::Trigger { severity: *severity, class }
                         }
+                        // Ids are the integration's, not the key's.
+                        What::WithId { id, informs, .. } => {
+                            let id = 2 * id + u8::from(class == "cpu");
+                            What::WithId { id, informs: *informs, class }
+                        }
                         other => *other,
                     };
                     gateway.world.event(at, Some(&key), what)
@@ -325,7 +330,7 @@ fn the_histories_are_rich_enough_to_mean_something() {
         }
     }
 
-    let missing: Vec<_> =
-        Reason::ALL.iter().filter(|reason| !reasons.contains_key(reason.as_str())).collect();
+    let decided = Reason::ALL.iter().filter(|reason| **reason != Reason::Test);
+    let missing: Vec<_> = decided.filter(|reason| !reasons.contains_key(reason.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?} of {reasons:?}");
 }

@@ -149,9 +149,8 @@ impl Check<'_> {
     fn line(&self, line: &Line) -> Checked {
         match line.word(0) {
             "tell" | "refused" => Ok(()),
-            "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped" => {
-                self.disposition(line)
-            }
+            "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped"
+            | "duplicate" => self.disposition(line),
             "suppressed" => self.suppressed(line),
             "alert" => self.alert(line),
             "incident" => self.incident(line),
@@ -174,7 +173,9 @@ impl Check<'_> {
     fn disposition(&self, line: &Line) -> Checked {
         let receipt = self.answers.iter().rev().find_map(|(_, outcome)| match outcome {
             Outcome::Event(receipt) => Some(receipt),
-            Outcome::Change(_) | Outcome::Action(_) | Outcome::Settled(_) => None,
+            Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_) => {
+                None
+            }
         });
         let receipt = receipt.ok_or("no event in this step")?;
         equal("what became of it", line.word(0), Disposition::as_str(receipt.disposition))?;

@@ -5,13 +5,18 @@ mod expect;
 mod play;
 mod script;
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use self::{
     play::{Mode, Play},
     script::Script,
 };
 use super::gateway::{Gateway, Happened};
+use crate::domain::{receiver::ReceiverKind, time::Timestamp};
 
 /// All scripts, by name.
 fn scripts() -> Vec<Script> {
@@ -36,6 +41,25 @@ pub(crate) fn histories() -> Vec<(String, Vec<Happened>, Gateway)> {
         let mut play = Play::run(script, Mode::Batches, &aims(script));
         let log = std::mem::take(&mut play.gateway.log);
         (script.name.clone(), log, play.gateway)
+    };
+    scripts().iter().map(run).collect()
+}
+
+/// What every timeline did to a gateway that has all the receivers it speaks of, with these
+/// settings: name and gateway.
+pub(crate) fn histories_with_receivers(settings: &serde_json::Value) -> Vec<(String, Gateway)> {
+    let run = |script: &Script| {
+        let mode = Mode::LineByLine;
+        let first = Play::run(script, mode, &HashMap::new());
+        let told = first.gateway.world.state.notifications.iter();
+        let names: BTreeSet<_> = told.map(|told| told.receiver.clone()).collect();
+        let mut gateway = Gateway::new();
+        for name in names {
+            let mut settings = settings.clone();
+            settings["url"] = format!("{name}/0").into();
+            gateway.put_receiver(&name, ReceiverKind::Webhook, &settings, Timestamp::default());
+        }
+        (script.name.clone(), Play::over(gateway, script, mode, &HashMap::new()).gateway)
     };
     scripts().iter().map(run).collect()
 }

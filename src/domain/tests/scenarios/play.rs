@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     changes::{ActionInput, ActionOutcome, Input, Outcome, Target, Verb},
-    event::{Content, Intent, Severity},
+    event::{Api, Content, Event, Intent, SentId, SentTime, Severity},
     id::{AlertId, IncidentId},
     key::DedupKey,
     silence::When,
@@ -55,10 +55,20 @@ pub(super) type Answers = Vec<(usize, Outcome)>;
 impl<'s> Play<'s> {
     /// `aims` are those of a run line by line.
     pub(super) fn run(script: &'s Script, mode: Mode, aims: &HashMap<usize, Target>) -> Self {
+        Self::over(Gateway::new(), script, mode, aims)
+    }
+
+    /// The same on a gateway that something is known to already.
+    pub(super) fn over(
+        gateway: Gateway,
+        script: &'s Script,
+        mode: Mode,
+        aims: &HashMap<usize, Target>,
+    ) -> Self {
         let mut play = Self {
             script,
             mode,
-            gateway: Gateway::new(),
+            gateway,
             aims: aims.clone(),
             failures: Vec::new(),
             waiting: Vec::new(),
@@ -203,7 +213,7 @@ impl<'s> Play<'s> {
                     received_at: line.at,
                 });
             }
-            "trigger" => Intent::Trigger {
+            "trigger" | "inform" => Intent::Trigger {
                 dedup_key: key.ok().filter(|key| key.as_str() != "-"),
                 content: Box::new(content(line)?),
             },
@@ -213,7 +223,10 @@ impl<'s> Play<'s> {
         };
         let via = line.value("via").unwrap_or("default");
         let integration = self.gateway.integration(via).ok_or(format!("no integration {via}"))?;
-        Ok(self.gateway.world.input(&Arc::clone(integration), line.at, intent))
+        let mut event = Event::new(Api::V2, intent, SentTime::default());
+        event.informs = line.word(0) == "inform";
+        event.sent_id = line.value("id").map(SentId::of);
+        Ok(self.gateway.world.event_input(&Arc::clone(integration), line.at, event))
     }
 
     /// `by ann VERB incident N …` or `by ann VERB alert KEY …`.
@@ -299,7 +312,8 @@ fn matchers(line: &Line) -> Value {
 
 fn content(line: &Line) -> Result<Content, String> {
     let text = |name: &str| line.value(name).map(str::to_owned);
-    let severity = line.value("severity").unwrap_or("error");
+    let usual = if line.word(0) == "inform" { "info" } else { "error" };
+    let severity = line.value("severity").unwrap_or(usual);
     let labels: BTreeMap<String, String> = line
         .named
         .iter()
@@ -330,6 +344,7 @@ pub(super) fn refusal(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Action(ActionOutcome::Changed)
         | Outcome::Event(_)
         | Outcome::Change(_)
+        | Outcome::Test(_)
         | Outcome::Settled(_) => None,
     }
 }

@@ -33,6 +33,7 @@ async fn sent(url: &str, message: &Message) -> Sent {
         reason: message.reason,
         payload: &payload,
         remote: None,
+        continues: false,
         now: at(10),
     };
     notifier.send(&attempt).await
@@ -308,7 +309,14 @@ async fn a_private_address_has_to_be_allowed() {
     let message = message(Reason::Opened);
     let payload = notifier.compose(&message).unwrap();
     let (delivery, reason) = (message.delivery, message.reason);
-    let attempt = Attempt { delivery, reason, payload: &payload, remote: None, now: at(10) };
+    let attempt = Attempt {
+        delivery,
+        reason,
+        payload: &payload,
+        remote: None,
+        continues: false,
+        now: at(10),
+    };
 
     let sent = notifier.send(&attempt).await;
 

@@ -62,7 +62,28 @@ pub(super) async fn create(
     .bind(receiver.created_at.as_millis())
     .execute(&mut *connection)
     .await;
-    Ok(unless_taken(written, taken(KIND, &receiver.name))?.map(|_| ()))
+    match unless_taken(written, taken(KIND, &receiver.name))? {
+        Ok(_) => revise(connection, receiver).await.map(Ok),
+        Err(refused) => Ok(Err(refused)),
+    }
+}
+
+/// Keeps it as it is at this version.
+async fn revise(connection: &mut SqliteConnection, receiver: &Receiver) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO receiver_revisions (receiver_seq, version, id, name, kind, settings) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .bind(receiver.id.seq())
+    .bind(receiver.version)
+    .bind(receiver.id.uuid())
+    .bind(receiver.name.as_str())
+    .bind(receiver.kind.as_str())
+    .bind(Value::Object(receiver.settings.clone()).to_string())
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
 }
 
 /// Replaces it, if its stored version is the one before.
@@ -83,7 +104,7 @@ pub(super) async fn update(
     .execute(&mut *connection)
     .await;
     Ok(match unless_taken(written, taken(KIND, &receiver.name))? {
-        Ok(1) => Ok(()),
+        Ok(1) => Ok(revise(connection, receiver).await?),
         Ok(_) => Err(Refused::Stale),
         Err(refused) => Err(refused),
     })

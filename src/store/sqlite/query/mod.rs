@@ -5,6 +5,7 @@
 //! is shown of them is read. Nothing here is indexed for searching but the words of texts.
 
 mod alerts;
+pub(super) mod deliveries;
 mod events;
 mod incidents;
 mod logs;
@@ -15,9 +16,12 @@ mod silences;
 mod similar;
 mod standing;
 mod subject;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub(super) use self::subjects::subjects;
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;

@@ -46,6 +46,7 @@ async fn go_through(name: &str, log: &[Happened], expected: &Gateway, scratch: &
     let mut store = store_of(&World::new(&serde_json::json!({})), &path).await;
     let mut ids = Ids::new(Sequences::default(), [1; 32]);
     let mut told: Vec<NewNotification> = Vec::new();
+    let mut owed = Vec::new();
     let mut events = Vec::new();
     let mut directory = store.directory(1, Timestamp::default()).await.unwrap();
     for (number, happened) in log.iter().enumerate() {
@@ -53,6 +54,7 @@ async fn go_through(name: &str, log: &[Happened], expected: &Gateway, scratch: &
             Happened::Batch(inputs) => {
                 let changes = commit_as(&store, inputs, &directory, &mut ids).await;
                 told.extend(changes.notifications);
+                owed.extend(changes.deliveries);
                 let row = |e: crate::domain::changes::NewEvent| (e.id, e.disposition, e.trace);
                 events.extend(changes.events.into_iter().map(row));
                 continue;
@@ -75,6 +77,7 @@ async fn go_through(name: &str, log: &[Happened], expected: &Gateway, scratch: &
     }
     let state = &expected.world.state;
     assert_eq!(told, state.notifications, "{name}: who is told what");
+    assert_eq!(owed, state.deliveries, "{name}: what is owed");
     for ((id, disposition, trace), expected) in events.iter().zip(&state.events) {
         assert_eq!((id, disposition, trace), (&expected.0, &expected.2, &expected.3), "{name}");
     }

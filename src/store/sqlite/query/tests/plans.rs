@@ -4,11 +4,13 @@ use sqlx::Row;
 
 use super::*;
 use crate::store::{
-    query::NoiseFilter,
+    outbox::{DeliveryFilter, DeliveryState},
+    query::{IncidentRef, NoiseFilter},
     sqlite::{
         maintenance,
         query::{
             alerts::{AlertScan, Source},
+            deliveries::DeliveryScan,
             events, incidents, logs, noise, search, similar, standing,
             walk::{Scan, Sql, push_span},
         },
@@ -25,7 +27,7 @@ fn refuse_scans(plan: &[String], what: &str) {
         "hourly_counts",
         "inhibitors",
         "key_states",
-        "notifications",
+        "deliveries",
         "templates",
     ];
     const SHORT: [&str; 12] = ["a", "e", "c", "i", "t", "d", "b", "x", "h", "n", "k", "timeline"];
@@ -65,6 +67,34 @@ async fn lists_of_alerts_look_at_what_their_source_has() {
         assert!(plan.iter().any(|line| line.contains(index)), "{source:?}: {plan:#?}");
         let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE"));
         assert_eq!(sorts, matches!(source, Source::Texts(_)), "{source:?}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn lists_of_deliveries_look_at_what_is_asked_for() {
+    use DeliveryState::{Dead, Delivered, Leased, Pending};
+    let bench = Bench::new().await;
+    let of_states = |states: &[DeliveryState]| DeliveryFilter {
+        states: states.to_vec(),
+        receivers: vec!["pager".to_owned()],
+        incidents: Vec::new(),
+    };
+    let of_incident =
+        DeliveryFilter { incidents: vec![IncidentRef::Number(1)], ..DeliveryFilter::default() };
+
+    for (filter, index) in [
+        (of_incident, "INDEX deliveries_incident (incident_seq=? AND seq>? AND seq<?)"),
+        (of_states(&[Dead]), "USING INDEX deliveries_dead"),
+        (of_states(&[Pending, Leased]), "USING INDEX deliveries_lane"),
+        (of_states(&[Pending, Dead]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (of_states(&[Delivered]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (of_states(&[]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ] {
+        let scan = DeliveryScan::new(&filter);
+        for statement in [scan.statement(1, 9, Some(1)), scan.count(1, 9).unwrap()] {
+            let plan = bench.plan(statement).await;
+            assert!(plan.iter().any(|line| line.contains(index)), "{filter:?}: {plan:#?}");
+        }
     }
 }
 

@@ -1,0 +1,227 @@
+//! From what a receiver is told to what is owed to it: one delivery for the incident, or one for
+//! each of its alerts where the receiver wants it so.
+
+use super::Batch;
+use crate::domain::{
+    alert::{Alert, Status},
+    changes::{ActionOutcome, NewNotification, TimelineKind},
+    delivery::{Each, Lane, NewDelivery, Revision, ToldOf},
+    event::Severity,
+    id::{AlertId, DeliveryId, IncidentId, ReceiverId},
+    incident::Told,
+    notify::{HoldingState, Notice, Reason},
+    time::Timestamp,
+};
+
+impl Batch<'_> {
+    /// A receiver is told of an incident: noted, and owed.
+    pub(super) fn notify(
+        &mut self,
+        incident_id: IncidentId,
+        told: Told,
+        severity: Severity,
+        now: Timestamp,
+    ) {
+        let Some(service_id) = self.working.incident(incident_id).map(|i| i.service_id) else {
+            return;
+        };
+        let Told { receiver, revision, notice } = told;
+        self.working.count(service_id, now).notifications += 1;
+        let what = format!("{receiver}: {}", notice.reason);
+        let kind = TimelineKind::Notified;
+        self.working.tell(self.ids, now, None, Some(incident_id), kind, "timer", what);
+        let reason = notice.reason;
+        if let Some(revision) = revision {
+            match revision.each {
+                Each::Incident => {
+                    let lane = Lane::Incident(incident_id).number(revision.receiver);
+                    let delivery = NewDelivery {
+                        id: self.ids.delivery(now),
+                        at: now,
+                        service_id: Some(service_id),
+                        incident_id: Some(incident_id),
+                        alert_id: None,
+                        receiver: receiver.clone(),
+                        revision,
+                        reason,
+                        severity,
+                        wakes: notice.wakes,
+                        lane,
+                    };
+                    self.working.changes.deliveries.push(delivery);
+                }
+                Each::Alert | Each::Key => self.tell_each(incident_id, &receiver, reason, now),
+            }
+        }
+        let notification =
+            NewNotification { at: now, service_id, incident_id, receiver, reason, severity };
+        self.working.changes.notifications.push(notification);
+    }
+
+    /// A receiver that is told of each alert is told of an incident: of those that it does not know
+    /// yet, and as a reminder of those that it knows. All else it hears as the alerts change.
+    fn tell_each(&mut self, incident: IncidentId, receiver: &str, reason: Reason, now: Timestamp) {
+        match reason {
+            Reason::Opened | Reason::Reopened | Reason::Repeat => {}
+            Reason::SeverityRaised
+            | Reason::Storm
+            | Reason::Flapping
+            | Reason::AlertsAdded
+            | Reason::Acknowledged
+            | Reason::Resolved
+            | Reason::Test => return,
+        }
+        self.working.ask_for_open_alerts(incident);
+        for id in self.open_alerts_of(incident) {
+            let known = self.working.alert(id).is_some_and(|alert| {
+                alert.is_loud()
+                    && alert.status == Status::Triggered
+                    && alert.standing.told.iter().any(|told| *told.receiver == *receiver)
+            });
+            let owed = self.working.changes.deliveries.len();
+            self.tell_of_alert(id, now);
+            let is_new = self.working.changes.deliveries.len() > owed;
+            if known && !is_new && reason == Reason::Repeat {
+                let told = self.working.alert(id).map(|alert| (alert.clone(), incident));
+                let Some((alert, incident)) = told else { continue };
+                for told in alert.standing.told.iter().filter(|told| *told.receiver == *receiver) {
+                    self.owe(&alert, incident, told, reason.into(), now);
+                }
+            }
+        }
+    }
+
+    /// Brings what receivers that are told of each alert know of this one in line with what it is.
+    pub(super) fn tell_of_alert(&mut self, id: AlertId, now: Timestamp) {
+        let Some(alert) = self.working.alert(id) else { return };
+        let known = !alert.standing.told.is_empty();
+        let Some(incident_id) = alert.incident_id else { return };
+        let Some(incident) = self.working.incident(incident_id) else { return };
+        let hears = |holding: &&crate::domain::notify::Holding| {
+            holding.revision.is_some_and(|revision| revision.each != Each::Incident)
+                && holding.state == HoldingState::Told
+        };
+        if !known && !incident.notices.holdings.iter().any(|holding| hears(&holding)) {
+            return;
+        }
+        let listening: Vec<(_, Revision)> = incident
+            .notices
+            .holdings
+            .iter()
+            .filter(hears)
+            .filter_map(|holding| Some((holding.receiver.clone(), holding.revision?)))
+            .collect();
+        let Some(alert) = self.working.alert(id).cloned() else { return };
+        let mut told = alert.standing.told.clone();
+        if !alert.is_open() {
+            for told in told.drain(..) {
+                self.owe(&alert, incident_id, &told, Reason::Resolved.into(), now);
+            }
+        }
+        let speaks = alert.is_loud() && alert.status == Status::Triggered;
+        for told in told.iter_mut() {
+            if !listening.iter().any(|(receiver, _)| *receiver == told.receiver) {
+                continue;
+            }
+            let notice = if alert.status == Status::Acknowledged && !told.acknowledged {
+                told.acknowledged = true;
+                Reason::Acknowledged.into()
+            } else if speaks && told.acknowledged {
+                told.acknowledged = false;
+                told.severity = told.severity.max(alert.severity);
+                Notice { reason: Reason::Repeat, wakes: true }
+            } else if speaks && alert.severity > told.severity {
+                told.severity = alert.severity;
+                Reason::SeverityRaised.into()
+            } else {
+                continue;
+            };
+            self.owe(&alert, incident_id, told, notice, now);
+        }
+        if speaks {
+            for (receiver, revision) in listening {
+                if told.iter().any(|told| told.receiver == receiver) {
+                    continue;
+                }
+                let severity = alert.severity;
+                let new = ToldOf { receiver, revision, severity, acknowledged: false };
+                self.owe(&alert, incident_id, &new, Reason::Opened.into(), now);
+                told.push(new);
+            }
+        }
+        if told != alert.standing.told {
+            self.working.change_alert(id, |alert| alert.standing.told = told);
+        }
+    }
+
+    fn owe(
+        &mut self,
+        alert: &Alert,
+        incident_id: IncidentId,
+        told: &ToldOf,
+        notice: Notice,
+        now: Timestamp,
+    ) {
+        let lane = match told.revision.each {
+            Each::Key => Lane::Key(&alert.dedup_key),
+            Each::Alert | Each::Incident => Lane::Alert(alert.id),
+        };
+        let delivery = NewDelivery {
+            id: self.ids.delivery(now),
+            at: now,
+            service_id: Some(alert.service_id),
+            incident_id: Some(incident_id),
+            alert_id: Some(alert.id),
+            receiver: told.receiver.clone(),
+            revision: told.revision,
+            reason: notice.reason,
+            severity: alert.severity,
+            wakes: notice.wakes,
+            lane: lane.number(told.revision.receiver),
+        };
+        self.working.changes.deliveries.push(delivery);
+    }
+
+    /// Somebody wants to see whether a receiver is reached. `None`: there is no such receiver.
+    pub(super) fn test_receiver(
+        &mut self,
+        receiver: ReceiverId,
+        now: Timestamp,
+    ) -> Option<DeliveryId> {
+        let receiver = self.directory.receiver(receiver)?;
+        let id = self.ids.delivery(now);
+        let delivery = NewDelivery {
+            id,
+            at: now,
+            service_id: None,
+            incident_id: None,
+            alert_id: None,
+            receiver: receiver.name.as_str().into(),
+            revision: receiver.revision(),
+            reason: Reason::Test,
+            severity: Severity::Info,
+            wakes: false,
+            lane: Lane::Test(id).number(receiver.id),
+        };
+        self.working.changes.deliveries.push(delivery);
+        Some(id)
+    }
+
+    /// One of the receivers of an incident cannot be reached: `to` is told in its place.
+    pub(super) fn fall_back(
+        &mut self,
+        id: IncidentId,
+        from: &str,
+        to: &std::sync::Arc<str>,
+        now: Timestamp,
+    ) -> ActionOutcome {
+        let directory = self.directory;
+        let told = self
+            .working
+            .change_incident(id, |incident| incident.fall_back(from, to, directory, now));
+        let Some(told) = told.flatten() else { return ActionOutcome::Unchanged };
+        let severity = self.working.incident(id).map(|incident| incident.severity);
+        self.notify(id, told, severity.unwrap_or(Severity::Critical), now);
+        ActionOutcome::Changed
+    }
+}

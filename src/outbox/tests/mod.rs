@@ -1,0 +1,9 @@
+//! The outbox against a store and receivers that a test drives.
+
+mod bench;
+mod guarantees;
+mod histories;
+mod laws;
+mod receivers;
+mod retries;
+mod timelines;

@@ -1,0 +1,166 @@
+//! The texts of the outbox's statements.
+
+use super::super::bulk::Bulk;
+
+pub(super) static INSERT: Bulk = Bulk::new(
+    "INSERT INTO deliveries (seq, id, lane, receiver_seq, receiver_version, receiver, \
+     service_seq, incident_seq, alert_seq, reason, rank, severity, wakes, at_ms, created_at_ms, \
+     state) SELECT *, 'pending' FROM (",
+    15,
+    ") WHERE column1 IS NOT NULL",
+);
+
+/// The first open delivery of a lane is due; none is while one of the lane is on its way.
+pub(super) static MOVE_UP: Bulk = Bulk::new(
+    "WITH v(lane, now) AS (",
+    2,
+    ") UPDATE deliveries SET next_attempt_at_ms = max(deliveries.at_ms, f.now) FROM ( \
+     SELECT v.now AS now, (SELECT d.seq FROM deliveries d INDEXED BY deliveries_lane \
+     WHERE d.lane = v.lane AND d.state IN ('pending', 'leased') ORDER BY d.seq LIMIT 1) AS seq \
+     FROM v WHERE v.lane IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries l \
+     INDEXED BY deliveries_lane WHERE l.lane = v.lane AND l.state IN ('pending', 'leased') \
+     AND l.state = 'leased')) f \
+     WHERE deliveries.seq = f.seq AND deliveries.next_attempt_at_ms IS NULL",
+);
+
+/// What was leased may have been sent.
+pub(super) const DOUBT_LEASED: &str = "INSERT INTO lanes (lane, receiver_seq, incident_seq, knows) \
+     SELECT lane, receiver_seq, incident_seq, 'maybe' FROM deliveries INDEXED BY deliveries_leased \
+     WHERE state = 'leased' AND incident_seq IS NOT NULL AND ?1 IS NOT NULL \
+     ON CONFLICT (lane) DO UPDATE SET knows = 'maybe' WHERE knows = 'no'";
+
+pub(super) const RELEASE: &str = "UPDATE deliveries INDEXED BY deliveries_leased \
+     SET state = CASE WHEN incident_seq IS NULL THEN 'dead' ELSE 'pending' END, leased_by = NULL, \
+     ended_at_ms = CASE WHEN incident_seq IS NULL THEN ?1 END, \
+     next_attempt_at_ms = CASE WHEN incident_seq IS NULL THEN NULL ELSE ?1 END, \
+     noted = CASE WHEN incident_seq IS NULL THEN 1 ELSE noted END WHERE state = 'leased'";
+
+/// From receiver to receiver along the index, so that a long backlog of one costs nothing.
+pub(super) const DUE: &str = "WITH RECURSIVE reached(s) AS ( \
+     SELECT min(receiver_seq) FROM deliveries INDEXED BY deliveries_due \
+     WHERE next_attempt_at_ms IS NOT NULL \
+     UNION ALL SELECT (SELECT min(receiver_seq) FROM deliveries INDEXED BY deliveries_due \
+     WHERE next_attempt_at_ms IS NOT NULL AND receiver_seq > reached.s) \
+     FROM reached WHERE reached.s IS NOT NULL) \
+     SELECT s, (SELECT min(m) FROM (SELECT (SELECT min(d.next_attempt_at_ms) FROM deliveries d \
+     INDEXED BY deliveries_due WHERE d.receiver_seq = reached.s AND d.rank = ranks.value \
+     AND d.next_attempt_at_ms IS NOT NULL) AS m FROM json_each('[0,1,2]') ranks)) \
+     FROM reached WHERE s IS NOT NULL";
+
+/// What is due of a receiver, of one rank.
+pub(super) const HEADS: &str = "SELECT d.seq, d.id, d.lane, d.receiver_seq, d.receiver_version, \
+     d.receiver, d.incident_seq, d.alert_seq, d.reason, d.severity, d.wakes, d.at_ms, d.attempts, \
+     d.failures, d.first_attempt_at_ms, d.payload, coalesce(l.knows, 'no'), l.remote \
+     FROM deliveries d INDEXED BY deliveries_due LEFT JOIN lanes l ON l.lane = d.lane \
+     WHERE d.receiver_seq = ?1 AND d.rank = ?2 AND d.next_attempt_at_ms <= ?3 \
+     ORDER BY d.next_attempt_at_ms, d.seq LIMIT ?4";
+
+/// What comes behind a delivery in its lane.
+pub(super) const BEHIND: &str = "SELECT d.seq, d.id, d.lane, d.receiver_seq, d.receiver_version, \
+     d.receiver, d.incident_seq, d.alert_seq, d.reason, d.severity, d.wakes, d.at_ms, d.attempts, \
+     d.failures, d.first_attempt_at_ms, d.payload, coalesce(l.knows, 'no'), l.remote \
+     FROM deliveries d INDEXED BY deliveries_lane LEFT JOIN lanes l ON l.lane = d.lane \
+     WHERE d.lane = ?1 AND d.state IN ('pending', 'leased') AND d.seq > ?2 \
+     ORDER BY d.seq LIMIT ?3";
+
+pub(super) static LEASE: Bulk = Bulk::new(
+    "WITH v(seq, worker, until) AS (",
+    3,
+    ") UPDATE deliveries SET state = 'leased', leased_by = v.worker, \
+     next_attempt_at_ms = v.until FROM v WHERE deliveries.seq = v.seq",
+);
+
+pub(super) static INSERT_ATTEMPTS: Bulk = Bulk::new(
+    "INSERT OR REPLACE INTO attempts (delivery_seq, number, at_ms, duration_ms, status, error, \
+     request, answer) SELECT * FROM (",
+    8,
+    ") WHERE column1 IS NOT NULL",
+);
+
+pub(super) static RECORD: Bulk = Bulk::new(
+    "WITH v(seq, state, attempts, failures, first_at, next_at, not_before, ended_at, payload) AS (",
+    9,
+    ") UPDATE deliveries SET state = v.state, attempts = v.attempts, failures = v.failures, \
+     first_attempt_at_ms = v.first_at, next_attempt_at_ms = v.next_at, \
+     not_before_ms = v.not_before, ended_at_ms = v.ended_at, \
+     payload = coalesce(v.payload, deliveries.payload), leased_by = NULL \
+     FROM v WHERE deliveries.seq = v.seq",
+);
+
+/// One that has been wakened by what was folded into it.
+pub(super) const WAKES: &str = "UPDATE deliveries SET wakes = 1 WHERE seq = ?1";
+
+pub(super) static PUT_LANES: Bulk = Bulk::new(
+    "INSERT INTO lanes (lane, receiver_seq, incident_seq, knows, remote) SELECT * FROM (",
+    5,
+    ") WHERE column1 IS NOT NULL ON CONFLICT (lane) DO UPDATE SET \
+     incident_seq = excluded.incident_seq, knows = excluded.knows, \
+     remote = coalesce(excluded.remote, remote)",
+);
+
+/// Delivered notifications are counted in the hour in which they were.
+pub(super) static COUNT_DELIVERED: Bulk = Bulk::new(
+    "WITH v(seq, hour) AS (",
+    2,
+    ") INSERT INTO hourly_counts (service_seq, hour, events, alerts, incidents, resolved_alerts, \
+     notifications) SELECT d.service_seq, v.hour, 0, 0, 0, 0, count(*) FROM v \
+     CROSS JOIN deliveries d ON d.seq = v.seq WHERE d.service_seq IS NOT NULL \
+     GROUP BY d.service_seq, v.hour ON CONFLICT (service_seq, hour) DO UPDATE SET \
+     notifications = notifications + excluded.notifications",
+);
+
+/// What waited for the receiver to be up again, and for nothing else, is due.
+pub(super) const PULL_FORWARD: &str = "UPDATE deliveries INDEXED BY deliveries_due \
+     SET next_attempt_at_ms = max(?2, coalesce(not_before_ms, ?2)) \
+     WHERE receiver_seq = ?1 AND rank IN (0, 1, 2) AND next_attempt_at_ms > ?2 \
+     AND state = 'pending'";
+
+pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver_revisions WHERE receiver_seq = ?1 AND version = ?2";
+
+pub(super) const RECEIVERS_CALLED: &str =
+    "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
+
+pub(super) const DEAD: &str =
+    "SELECT lane, incident_seq, reason, state FROM deliveries WHERE seq = ?1 AND id = ?2";
+
+/// Queues it again.
+pub(super) const REQUEUE: &str = "UPDATE deliveries SET state = 'pending', failures = 0, \
+     first_attempt_at_ms = NULL, next_attempt_at_ms = NULL, not_before_ms = NULL, \
+     ended_at_ms = NULL, noted = 0 WHERE seq = ?1 AND state IN ('delivered', 'dead')";
+
+/// The last resolve behind a delivery of its lane, if it is at an end.
+pub(super) const RESOLVE_BEHIND: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_incident \
+     WHERE incident_seq = ?1 AND lane = ?2 AND seq > ?3 AND reason = 'resolved' \
+     AND state IN ('delivered', 'dead') ORDER BY seq DESC LIMIT 1";
+
+/// Who was first in a lane before one was queued again waits.
+pub(super) const WAIT: &str = "UPDATE deliveries INDEXED BY deliveries_lane \
+     SET next_attempt_at_ms = NULL WHERE lane = ?1 AND state IN ('pending', 'leased') \
+     AND state = 'pending'";
+
+pub(super) const NOTE: &str = "UPDATE deliveries SET noted = 1 WHERE seq = ?1";
+
+/// One that failed, not one that had nothing to say; of an incident that is open, or lately.
+pub(super) const WITH_DEAD: &str = "SELECT DISTINCT d.receiver FROM deliveries d \
+     INDEXED BY deliveries_dead JOIN incidents i ON i.seq = d.incident_seq \
+     WHERE d.state = 'dead' AND d.failures > 0 \
+     AND (i.status <> 'resolved' OR d.ended_at_ms > ?1)";
+
+/// The statements that run with every batch, for the look at their plans.
+#[cfg(test)]
+pub(in crate::store::sqlite) fn hot() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("insert deliveries", INSERT.text(8)),
+        ("move lanes up", MOVE_UP.text(8)),
+        ("due", DUE),
+        ("heads", HEADS),
+        ("behind", BEHIND),
+        ("lease", LEASE.text(8)),
+        ("record", RECORD.text(8)),
+        ("put lanes", PUT_LANES.text(8)),
+        ("count delivered", COUNT_DELIVERED.text(8)),
+        ("pull forward", PULL_FORWARD),
+        ("requeue", REQUEUE),
+        ("resolve behind", RESOLVE_BEHIND),
+    ]
+}
