@@ -283,7 +283,9 @@ impl Taking<'_> {
 /// What a webhook asks for, and in a word what was done if it is a change of state. `Err`: nothing,
 /// and why.
 fn asked(webhook: &Webhook) -> Result<(Verb, Option<&'static str>), &'static str> {
+    const NO_MATTER: &str = "nothing is done about such events";
     let name = match (&webhook.who, &webhook.what) {
+        (_, What::Other) => return Err(NO_MATTER),
         (Who::Somebody(name), _) => name.as_deref().unwrap_or("somebody"),
         // It is opened by an event of ours. An acknowledgement that ran out is nobody's doing.
         (_, What::Triggered) | (Who::Nobody, What::Unacknowledged) => "PagerDuty",
@@ -305,7 +307,7 @@ fn asked(webhook: &Webhook) -> Result<(Verb, Option<&'static str>), &'static str
             let into = into.as_deref().map(|url| format!(" into {url}")).unwrap_or_default();
             (noted(format!("merged in PagerDuty by {name}{into}")), None)
         }
-        What::Other => return Err("nothing is done about such events"),
+        What::Other => return Err(NO_MATTER),
     })
 }
 

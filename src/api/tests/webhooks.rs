@@ -185,6 +185,7 @@ async fn an_incident_goes_the_way_that_it_goes_at_pagerduty() {
     for (event_type, result, status_now) in [
         ("incident.acknowledged", "changed", "acknowledged"),
         ("incident.escalated", "ignored", "acknowledged"),
+        ("pagey.ping", "ignored", "acknowledged"),
         ("incident.unacknowledged", "changed", "triggered"),
         ("incident.acknowledged", "changed", "acknowledged"),
         ("incident.resolved", "changed", "resolved"),

@@ -4,6 +4,7 @@ use super::{Batch, timers::TIMER};
 use crate::domain::{
     alert::{Alert, Dues, Status, Transition},
     changes::{ActionInput, ActionOutcome, Target, TimelineKind, Verb},
+    delivery::ToldOf,
     event::Action,
     id::{AlertId, IncidentId, ServiceId},
     incident::Effect,
@@ -280,11 +281,12 @@ impl Batch<'_> {
 
     /// A receiver at which the acknowledgement was taken back need not be told so.
     fn heard_there(&mut self, id: IncidentId, actor: &str) {
-        let Some(receiver) = actor.strip_prefix("pagerduty:") else { return };
+        let Some(receiver) = receiver_of(actor) else { return };
         self.working.change_incident(id, |incident| {
             let holdings = incident.notices.holdings.iter_mut();
             for holding in holdings.filter(|holding| &*holding.receiver == receiver) {
                 holding.acknowledged = false;
+                holding.asleep = false;
             }
         });
     }
@@ -299,7 +301,13 @@ impl Batch<'_> {
         let Some(alert) = self.working.alert(id) else { return };
         if alert.status == Status::Acknowledged {
             let incident_id = alert.incident_id;
-            self.working.change_alert(id, Alert::unacknowledge);
+            self.working.change_alert(id, |alert| {
+                alert.unacknowledge();
+                let heard = |told: &&mut ToldOf| receiver_of(actor) == Some(&*told.receiver);
+                for told in alert.standing.told.iter_mut().filter(heard) {
+                    told.acknowledged = false;
+                }
+            });
             let kind = TimelineKind::Unacknowledged;
             self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
             self.count_sources(id, now, actor);
@@ -338,4 +346,9 @@ impl Batch<'_> {
         }
         closed
     }
+}
+
+/// The receiver at which somebody did it.
+fn receiver_of(actor: &str) -> Option<&str> {
+    actor.strip_prefix("pagerduty:")
 }

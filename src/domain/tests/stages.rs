@@ -9,7 +9,10 @@ use crate::domain::{
     alert::{Alert, Status},
     changes::{ActionInput, ActionOutcome, Input, Outcome, Target, Verb},
     event::{Disposition, Severity},
+    id::ReceiverId,
     incident::Incident,
+    notify::Reason,
+    receiver::{Receiver, ReceiverKind},
     time::Timestamp,
 };
 
@@ -34,8 +37,18 @@ fn tick(world: &mut World, seconds: i64) {
 }
 
 fn act(world: &mut World, seconds: i64, target: Target, verb: Verb) -> ActionOutcome {
+    act_as("token:ann", world, seconds, target, verb)
+}
+
+fn act_as(
+    actor: &str,
+    world: &mut World,
+    seconds: i64,
+    target: Target,
+    verb: Verb,
+) -> ActionOutcome {
     let received_at = Timestamp::from_millis(START + seconds * SECOND);
-    let action = ActionInput { target, verb, actor: "token:ann".to_owned(), received_at };
+    let action = ActionInput { target, verb, actor: actor.to_owned(), received_at };
     match world.batch(&[Input::Action(Arc::new(action))]).pop() {
         Some(Outcome::Action(outcome)) => outcome,
         other => panic!("{other:?}"),
@@ -285,4 +298,45 @@ fn the_trace_names_each_stage_in_order_with_its_reason() {
     assert_eq!(stages, ["route", "dedup", "group"]);
     assert!(trace.as_array().unwrap().iter().all(|entry| entry["reason"].as_str() != Some("")));
     assert_eq!(trace[2]["rule"], "grouping[0]");
+}
+
+/// What is owed to receivers since the first `known`: receiver, reason, and whether it has to wake.
+fn owed(world: &World, known: usize) -> Vec<(String, Reason, bool)> {
+    let rest = world.state.deliveries.iter().skip(known);
+    rest.map(|owed| (owed.receiver.to_string(), owed.reason, owed.wakes)).collect()
+}
+
+#[test]
+fn an_acknowledgement_taken_back_at_a_receiver_does_not_end_and_begin_anew_there() {
+    for (settings, of_alerts) in [(json!({}), false), (json!({"per_alert": true}), true)] {
+        let mut world = World::new(&json!({"notify": [{"receivers": ["pd", "other"]}]}));
+        let receiver = |seq: i64, name: &str| Receiver {
+            id: ReceiverId::new(Timestamp::default(), seq, 0),
+            name: name.to_owned(),
+            kind: ReceiverKind::PagerDuty,
+            settings: settings.as_object().unwrap().clone(),
+            managed: false,
+            version: 1,
+            created_at: Timestamp::default(),
+        };
+        let receivers = vec![receiver(1, "pd"), receiver(2, "other")];
+        world.directory = world.directory.with_receivers(receivers);
+        send(&mut world, 0, "a", trigger(Severity::Error));
+        let target = match of_alerts {
+            true => Target::Alert(alert(&world, "a").id),
+            false => Target::Incident(incident(&world, 1).id),
+        };
+        let there = "pagerduty:pd";
+        act_as(there, &mut world, 1, target, Verb::Acknowledge);
+        let known = world.state.deliveries.len();
+
+        act_as(there, &mut world, 2, target, Verb::Unacknowledge);
+
+        let heard = owed(&world, known);
+        assert_eq!(heard, [("other".to_owned(), Reason::Repeat, true)], "{settings}");
+        // Worse: what is told next is not told to somebody who is taken to be asleep.
+        send(&mut world, 3, "a", trigger(Severity::Critical));
+        let raised = |name: &str| (name.to_owned(), Reason::SeverityRaised, false);
+        assert_eq!(owed(&world, known + 1), [raised("pd"), raised("other")], "{settings}");
+    }
 }

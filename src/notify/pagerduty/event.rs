@@ -1,7 +1,7 @@
 //! From a message to the events that tell it.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::details;
 use crate::{
@@ -33,6 +33,9 @@ const REMOVED: &str = "Custom details have been removed because the original eve
 
 const CLIENT: &str = "dutygate";
 
+/// A link or an image.
+type Item = Map<String, Value>;
+
 /// An event but for its routing key.
 #[derive(Serialize)]
 struct Event {
@@ -46,9 +49,9 @@ struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_url: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    links: Vec<Raw>,
+    links: Vec<Item>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    images: Vec<Raw>,
+    images: Vec<Item>,
 }
 
 #[derive(Serialize)]
@@ -116,8 +119,10 @@ fn first(alerts: &[AlertView]) -> Option<&AlertView> {
 }
 
 /// Where to read more: here, at the source, and where the source says.
-fn links(message: &Message, alert: Option<&AlertView>, page: &str) -> Vec<Raw> {
-    let link = |href: &str, text: &str| raw(&json!({"href": href, "text": text}).to_string());
+fn links(message: &Message, alert: Option<&AlertView>, page: &str) -> Vec<Item> {
+    let link = |href: &str, text: &str| {
+        Item::from_iter([("href".to_owned(), href.into()), ("text".to_owned(), text.into())])
+    };
     let number = message.incident.number;
     let mut links = vec![link(page, &format!("Incident #{number} in dutygate"))];
     let Some(alert) = alert else { return links };
@@ -128,9 +133,13 @@ fn links(message: &Message, alert: Option<&AlertView>, page: &str) -> Vec<Raw> {
     links
 }
 
-/// The items of a list, each as it was written.
-fn items(list: &Raw) -> Vec<Raw> {
-    serde_json::from_str(list.get()).unwrap_or_default()
+/// The items of a list as they were sent: what they did not have is stored as null.
+fn items(list: &Raw) -> Vec<Item> {
+    let mut items: Vec<Item> = serde_json::from_str(list.get()).unwrap_or_default();
+    for item in &mut items {
+        item.retain(|_, value| !value.is_null());
+    }
+    items
 }
 
 impl Event {

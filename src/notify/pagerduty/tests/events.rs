@@ -120,7 +120,8 @@ fn an_incident_is_told_as_its_first_alert_says_it() {
             {"href": "https://wiki.example.com", "text": "Runbook"},
         ])
     );
-    assert_eq!(event["images"][0]["src"], "https://g.example.com/1.png");
+    let image = json!({"src": "https://g.example.com/1.png", "alt": "graph"});
+    assert_eq!(event["images"], json!([image]), "nothing that was not sent");
     let ours = &payload["custom_details"]["dutygate"];
     for (field, value) in [
         ("reason", json!("alerts_added")),
