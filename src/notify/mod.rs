@@ -184,8 +184,8 @@ pub fn notifier(
     })
 }
 
-/// What is wrong with settings that have their form: a template that cannot be read, an address
-/// that is written out and not allowed. Each with the member that it is about.
+/// What is wrong with settings that have their form: a template that cannot be read, a mail address
+/// that is none, an address that is written out and not allowed. Each with the member that it is about.
 pub fn mistakes(
     kind: ReceiverKind,
     settings: &Map<String, Value>,
@@ -201,10 +201,13 @@ pub fn mistakes(
         );
         mistakes.push((member, what));
     }
-    if kind == ReceiverKind::Webhook
-        && let Err(what) = webhook::check_template(settings)
-    {
-        mistakes.push(("template", what));
+    match kind {
+        ReceiverKind::Webhook => {
+            let template = webhook::check_template(settings).err();
+            mistakes.extend(template.map(|what| ("template", what)));
+        }
+        ReceiverKind::Email => mistakes.extend(email::mistakes(settings)),
+        ReceiverKind::PagerDuty | ReceiverKind::Jira => {}
     }
     mistakes
 }
