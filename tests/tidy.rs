@@ -26,7 +26,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("policy", &["domain", "notify"]),
     ("ingest", &["domain", "policy", "store", "clock", "telemetry"]),
-    ("api", &["domain", "wire", "policy", "store", "notify", "outbox", "ingest", "clock", "telemetry"]),
+    (
+        "api",
+        &["domain", "wire", "policy", "store", "notify", "outbox", "ingest", "clock", "telemetry"],
+    ),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
     ("lib", EVERYTHING),

@@ -153,7 +153,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 20] = [
+pub const TABLES: [&[table::Call]; 21] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,

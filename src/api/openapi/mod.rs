@@ -83,7 +83,7 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts: [fn() -> openapi::OpenApi; 19] = [
+    let parts: [fn() -> openapi::OpenApi; 20] = [
         alerts::Documented::openapi,
         incidents::Documented::openapi,
         events::Documented::openapi,

@@ -68,7 +68,8 @@ async fn another_gateway_takes_what_pagerduty_is_told() {
         let message = message(&here, reason).await;
         let payload = handing_on.compose(&message).unwrap();
         let (delivery, now) = (message.delivery, message.at);
-        let attempt = Attempt { delivery, reason, payload: &payload, remote: None, now };
+        let attempt =
+            Attempt { delivery, reason, payload: &payload, remote: None, continues: false, now };
 
         let sent = handing_on.send(&attempt).await;
 
@@ -88,7 +89,14 @@ async fn another_gateway_takes_what_pagerduty_is_told() {
     let message = message(&here, Reason::Test).await;
     let payload = handing_on.compose(&message).unwrap();
     let (delivery, now) = (message.delivery, message.at);
-    let attempt = Attempt { delivery, reason: Reason::Test, payload: &payload, remote: None, now };
+    let attempt = Attempt {
+        delivery,
+        reason: Reason::Test,
+        payload: &payload,
+        remote: None,
+        continues: false,
+        now,
+    };
     assert_eq!(handing_on.send(&attempt).await.outcome, Outcome::Delivered);
     assert_eq!(newest().await["status"], "resolved");
     assert_eq!(newest().await["severity"], "info");

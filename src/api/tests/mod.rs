@@ -1,7 +1,7 @@
 //! Calls of the API, in process, over a real temporary database.
 
-mod deliveries;
 mod chained;
+mod deliveries;
 mod description;
 mod inhibition_rules;
 mod integrations;

@@ -235,7 +235,10 @@ impl Bench {
         let stop = CancellationToken::new();
         stop.cancel();
         self.dispatcher.take().unwrap().run(stop).await;
-        assert!(self.in_state(DeliveryState::Leased).await.is_empty(), "a lease outlives its owner");
+        assert!(
+            self.in_state(DeliveryState::Leased).await.is_empty(),
+            "a lease outlives its owner"
+        );
         self.start().await;
     }
 

@@ -151,12 +151,8 @@ async fn folding_stops_at_what_matters() {
     bench.settle().await;
 
     let reasons: Vec<Reason> = bench.receivers.tries()[1..].iter().map(|a| a.reason).collect();
-    let expected = [
-        Reason::SeverityRaised,
-        Reason::Acknowledged,
-        Reason::SeverityRaised,
-        Reason::Resolved,
-    ];
+    let expected =
+        [Reason::SeverityRaised, Reason::Acknowledged, Reason::SeverityRaised, Reason::Resolved];
     assert_eq!(reasons, expected);
 }
 
@@ -246,20 +242,23 @@ async fn a_secret_that_is_gone_is_a_dead_letter_that_says_so() {
     bench.resolve("k").await;
     bench.run_out().await;
 
-    assert_eq!(bench.states().await, ["opened delivered", "resolved dead: the secret of a is gone"]);
+    assert_eq!(
+        bench.states().await,
+        ["opened delivered", "resolved dead: the secret of a is gone"]
+    );
     let letters = bench.store().dead_letters().await.unwrap();
     let said: Vec<_> = letters.iter().map(|l| (&*l.name, l.reason, l.error.as_deref())).collect();
     assert_eq!(said, [("a", Reason::Resolved, Some("the secret of a is gone"))]);
-    assert_eq!(bench.store().receivers_with_dead().await.unwrap(), ["a"]);
+    assert_eq!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap(), ["a"]);
 
-    bench.store().note(&[letters[0].id]).await.unwrap();
+    bench.store().dealt_with(&[letters[0].id]).await.unwrap();
     assert!(bench.store().dead_letters().await.unwrap().is_empty());
     bench.receivers.unlock("a");
     bench.run_for(Span::from_secs(30)).await;
     bench.revive(Reason::Resolved).await;
     bench.run_out().await;
     assert_eq!(bench.receivers.open_at("a"), 0);
-    assert!(bench.store().receivers_with_dead().await.unwrap().is_empty());
+    assert!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -329,7 +328,8 @@ async fn at_a_start_what_was_leased_is_sent_again_and_may_have_arrived() {
 
 #[tokio::test]
 async fn an_orderly_stop_lets_what_is_on_its_way_end_and_gives_the_rest_back_without_a_doubt() {
-    let mut bench = Bench::new(&json!({"notify": [{"receivers": ["a"]}]}), &[("a", json!({}))]).await;
+    let mut bench =
+        Bench::new(&json!({"notify": [{"receivers": ["a"]}]}), &[("a", json!({}))]).await;
     bench.trigger("first", Severity::Error).await;
     bench.settle().await;
     for number in 0..9 {
@@ -390,14 +390,17 @@ async fn a_test_is_tried_once_and_that_is_its_answer() {
         assert_eq!(bench.states().await, [state]);
         assert_eq!(bench.receivers.tries().len(), 1);
         // Whoever tests sees it; nobody else is to be told.
-        assert!(bench.store().receivers_with_dead().await.unwrap().is_empty());
+        assert!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap().is_empty());
         assert!(bench.store().dead_letters().await.unwrap().is_empty());
     }
     let mut bench = test(Weather::Fine).await;
     bench.step().await;
     bench.crash(false).await;
     bench.run_for(Span::from_secs(600)).await;
-    assert_eq!((bench.states().await, bench.receivers.tries().len()), (vec!["test dead".to_owned()], 1));
+    assert_eq!(
+        (bench.states().await, bench.receivers.tries().len()),
+        (vec!["test dead".to_owned()], 1)
+    );
 }
 
 #[tokio::test]
