@@ -81,13 +81,13 @@ services:
       - {receivers: [chat], match: ['class="chat"']}
       - {receivers: [alertmanager], match: ['class="alertmanager"']}
 receivers:
-  - {name: hook, kind: webhook, url: URL/in, secret_env: HOOK_SECRET}
+  - {name: hook, kind: webhook, url: %HOOK%/in, secret_env: HOOK_SECRET}
   - name: chat
     kind: webhook
     url_env: CHAT_URL
     template: |
       {"text": "[{{ incident.severity|upper }}] {{ incident.title }}"}
-  - {name: alertmanager, kind: webhook, url: URL/am, format: alertmanager}
+  - {name: alertmanager, kind: webhook, url: %HOOK%/am, format: alertmanager}
 """
 
 
@@ -101,7 +101,7 @@ def gateway(hook: Hook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         "ALL_PROXY": "http://127.0.0.1:1",
     }
     running = Gateway(tmp_path_factory.mktemp("gateway"), settings)
-    running.apply(POLICY.replace("URL", hook.url))
+    running.apply(POLICY.replace("%HOOK%", hook.url))
     yield running
     assert running.process.stop() == 0
 
