@@ -184,17 +184,14 @@ pub fn notifier(
     })
 }
 
-/// What is wrong with settings that have their form: a template that cannot be read, an address
-/// that is written out and not allowed. Each with the member that it is about.
+/// What is wrong with settings that have their form: a template that cannot be read, a mail address
+/// that is none, an address that is written out and not allowed. Each with the member that it is about.
 pub fn mistakes(
     kind: ReceiverKind,
     settings: &Map<String, Value>,
     guard: Guard,
 ) -> Vec<(String, String)> {
     let mut mistakes = Vec::new();
-    if kind == ReceiverKind::Jira {
-        mistakes.extend(jira::check_fields(settings));
-    }
     if let Some((member, address)) = private_address(settings)
         && !guard.trusts("", &[])
     {
@@ -204,10 +201,17 @@ pub fn mistakes(
         );
         mistakes.push((member.to_owned(), what));
     }
-    if kind == ReceiverKind::Webhook
-        && let Err(what) = webhook::check_template(settings)
-    {
-        mistakes.push(("template".to_owned(), what));
+    match kind {
+        ReceiverKind::Webhook => {
+            let template = webhook::check_template(settings).err();
+            mistakes.extend(template.map(|what| ("template".to_owned(), what)));
+        }
+        ReceiverKind::Email => {
+            let addresses = email::mistakes(settings).into_iter();
+            mistakes.extend(addresses.map(|(member, what)| (member.to_owned(), what)));
+        }
+        ReceiverKind::Jira => mistakes.extend(jira::check_fields(settings)),
+        ReceiverKind::PagerDuty => {}
     }
     mistakes
 }

@@ -192,6 +192,25 @@ fn headers(message: &Message) -> Vec<(String, String)> {
     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// What is wrong with addresses that look like some: each with its member.
+pub fn mistakes(settings: &Map<String, Value>) -> Vec<(&'static str, String)> {
+    let given = |key: &str| {
+        let value = settings.get(key);
+        let list = value.and_then(Value::as_array).into_iter().flatten();
+        let all: Vec<&str> = value.into_iter().chain(list).filter_map(Value::as_str).collect();
+        all
+    };
+    let wrong = |key: &'static str, address: &str| {
+        address
+            .parse::<Mailbox>()
+            .err()
+            .map(|error| (key, format!("{address:?} is wrong: {error}")))
+    };
+    let from = given("from").into_iter().filter_map(|address| wrong("from", address));
+    let to = given("to").into_iter().filter_map(|address| wrong("to", address));
+    from.chain(to).collect()
+}
+
 /// The name by which this gateway is reached, if it is one that a mail server may look up.
 fn host(base_url: &str) -> Option<String> {
     let url = Url::parse(base_url).ok()?;

@@ -346,3 +346,14 @@ fn what_is_missing_or_wrong_is_said() {
         assert!(error.contains(said), "{settings}: {error}");
     }
 }
+
+#[test]
+fn an_address_that_is_none_is_refused_where_it_is_written() {
+    let settings = json!({"from": "a@b@c", "to": ["x@example.com", "Name <y@example.com>", "z@"]});
+
+    let mistakes = crate::notify::email::mistakes(settings.as_object().unwrap());
+
+    let members: Vec<_> = mistakes.iter().map(|(member, _)| *member).collect();
+    assert_eq!(members, ["from", "to"]);
+    assert!(mistakes[1].1.contains("\"z@\" is wrong"), "{mistakes:?}");
+}
