@@ -235,16 +235,16 @@ impl Bench {
         let stop = CancellationToken::new();
         stop.cancel();
         self.dispatcher.take().unwrap().run(stop).await;
-        assert!(self.in_state(DeliveryState::Leased).await.is_empty(), "a lease outlives its owner");
+        assert!(
+            self.in_state(DeliveryState::Leased).await.is_empty(),
+            "a lease outlives its owner"
+        );
         self.start().await;
     }
 
     /// Lets the dispatcher take one step, and what it sends arrive; nothing of that is recorded.
     pub(super) async fn step(&mut self) {
-        self.dispatcher().step().await.unwrap();
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
+        self.dispatcher().advance().await;
     }
 
     pub(super) async fn settle(&mut self) {

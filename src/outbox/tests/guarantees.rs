@@ -126,7 +126,9 @@ async fn what_is_folded_passes_on_that_it_wakes() {
     bench.act(1, Verb::Acknowledge).await;
     bench.settle().await;
 
+    bench.clock.advance(Span::from_secs(1));
     bench.act(1, Verb::Unacknowledge).await;
+    bench.clock.advance(Span::from_secs(1));
     bench.trigger("k", Severity::Critical).await;
     bench.settle().await;
 
@@ -151,12 +153,8 @@ async fn folding_stops_at_what_matters() {
     bench.settle().await;
 
     let reasons: Vec<Reason> = bench.receivers.tries()[1..].iter().map(|a| a.reason).collect();
-    let expected = [
-        Reason::SeverityRaised,
-        Reason::Acknowledged,
-        Reason::SeverityRaised,
-        Reason::Resolved,
-    ];
+    let expected =
+        [Reason::SeverityRaised, Reason::Acknowledged, Reason::SeverityRaised, Reason::Resolved];
     assert_eq!(reasons, expected);
 }
 
@@ -246,7 +244,10 @@ async fn a_secret_that_is_gone_is_a_dead_letter_that_says_so() {
     bench.resolve("k").await;
     bench.run_out().await;
 
-    assert_eq!(bench.states().await, ["opened delivered", "resolved dead: the secret of a is gone"]);
+    assert_eq!(
+        bench.states().await,
+        ["opened delivered", "resolved dead: the secret of a is gone"]
+    );
     let letters = bench.store().dead_letters().await.unwrap();
     let said: Vec<_> = letters.iter().map(|l| (&*l.name, l.reason, l.error.as_deref())).collect();
     assert_eq!(said, [("a", Reason::Resolved, Some("the secret of a is gone"))]);
@@ -329,7 +330,8 @@ async fn at_a_start_what_was_leased_is_sent_again_and_may_have_arrived() {
 
 #[tokio::test]
 async fn an_orderly_stop_lets_what_is_on_its_way_end_and_gives_the_rest_back_without_a_doubt() {
-    let mut bench = Bench::new(&json!({"notify": [{"receivers": ["a"]}]}), &[("a", json!({}))]).await;
+    let mut bench =
+        Bench::new(&json!({"notify": [{"receivers": ["a"]}]}), &[("a", json!({}))]).await;
     bench.trigger("first", Severity::Error).await;
     bench.settle().await;
     for number in 0..9 {
@@ -397,7 +399,10 @@ async fn a_test_is_tried_once_and_that_is_its_answer() {
     bench.step().await;
     bench.crash(false).await;
     bench.run_for(Span::from_secs(600)).await;
-    assert_eq!((bench.states().await, bench.receivers.tries().len()), (vec!["test dead".to_owned()], 1));
+    assert_eq!(
+        (bench.states().await, bench.receivers.tries().len()),
+        (vec!["test dead".to_owned()], 1)
+    );
 }
 
 #[tokio::test]
@@ -420,12 +425,11 @@ async fn what_was_told_through_a_revision_is_resolved_through_it() {
     bench.run_out().await;
 
     let tries = bench.receivers.tries();
-    let went: Vec<_> = tries.iter().map(|a| (a.end.0.as_str(), a.reason)).collect();
-    let mut expected = Vec::new();
-    for reason in [Reason::Opened, Reason::Resolved] {
-        expected.extend(["a/0", "a/elsewhere", "a/another"].map(|url| (url, reason)));
+    assert_eq!(tries.len(), 6);
+    for url in ["a/0", "a/elsewhere", "a/another"] {
+        let went = tries.iter().filter(|a| a.end.0 == url).map(|a| a.reason);
+        assert_eq!(went.collect::<Vec<_>>(), [Reason::Opened, Reason::Resolved], "{url}");
     }
-    assert_eq!(went, expected);
 }
 
 #[tokio::test]
