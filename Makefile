@@ -89,6 +89,13 @@ openapi: needs-compiler ## Write openapi.json anew from the code
 bench: needs-compiler ## Measure throughput (benches/throughput); see docs/BENCHMARKS.md
 	benches/throughput/run.sh
 
+.PHONY: bench-outbox
+bench-outbox: needs-compiler ## Measure how what is owed to receivers goes out; see docs/BENCHMARKS.md
+	tests/clients/ensure_package.sh wrk command -v wrk
+	$(CARGO) build --quiet --release --locked
+	mkdir -p target/bench
+	BENCH_DIR=target/bench python3 benches/outbox/bench.py target/release/dutygate
+
 .PHONY: bench-replay
 bench-replay: needs-compiler ## Measure how fast stored events are decided again; see docs/BENCHMARKS.md
 	$(CARGO) bench --quiet --locked --bench replay

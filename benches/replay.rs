@@ -148,5 +148,5 @@ fn event(n: i64) -> Event {
             }),
         }
     };
-    Event { api: Api::V2, intent, sent_time: SentTime::default() }
+    Event::new(Api::V2, intent, SentTime::default())
 }

@@ -3,6 +3,7 @@
 //! Going down follows the data: not ready → no new connections → what is on its way is answered →
 //! the last batch is committed → the database is closed. Whatever was answered 2xx is on disk.
 
+mod caretaker;
 mod first_start;
 mod heartbeat;
 mod server;
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, Limits, Phase, Rejections, TokenUses},
+    api::{Api, Limits, Phase, Rejections, TokenUses, webhooks},
     clock::{Clock, SystemClock},
     config::{self, DatabaseUrl, Listen, Loaded, Settings, Sources},
     domain::id::Ids,
@@ -26,6 +27,7 @@ use crate::{
         configure,
         timers::{self, Retention},
     },
+    notify, outbox,
     shutdown::Tasks,
     store::{Store, sqlite::SqliteStore},
     telemetry::{logging::Logging, metrics::Metrics},
@@ -130,12 +132,20 @@ impl Gateway {
         let open = store.open_counts().await?;
         metrics.set_open(&open.alerts_by_label(), &open.incidents_by_label());
         metrics.flapping(open.flapping);
+        let kept = directory.load_full();
+        let receivers = kept.receivers().map(|r| (r.name.as_str(), r.kind.as_str()));
+        metrics.outbox.set_receivers(receivers);
         let (ingest, commands) = Ingest::new(
             settings.ingest.queue_capacity,
             Arc::clone(&directory),
             Arc::clone(&clock),
             Arc::clone(&metrics),
         );
+        let guard = notify::Guard::new(settings.outbound.allow_private_addresses);
+        let http = notify::http::Http::new(guard).context("HTTP to receivers")?;
+        let secrets = notify::secret::Secrets::new(config::variable);
+        let receivers = outbox::Receivers::new(secrets, http);
+        let outlook = outbox::Outlook::default();
         let health = Arc::new(DatabaseHealth::default());
         let committer = Committer {
             commands,
@@ -160,6 +170,7 @@ impl Gateway {
                 health,
                 rejections: Rejections::default(),
                 token_uses: TokenUses::default(),
+                webhooks: webhooks::Seen::default(),
                 limits: Limits::new(
                     settings.limits.body_bytes,
                     settings.clients.body_timeout.to_std(),
@@ -168,6 +179,8 @@ impl Gateway {
                 environment: config::variable,
                 base_url: settings.base_url(),
                 phase: Arc::new(Phase::default()),
+                outlook: outlook.clone(),
+                guard,
             });
             // Bound before anything is made that is shown this once: a port in use, which is what
             // goes wrong at a first start, must not cost the operator the token.
@@ -186,6 +199,22 @@ impl Gateway {
             }
         };
         let stop = tasks.soft();
+        let parts = outbox::Parts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            notifiers: Arc::new(receivers),
+            base_url: settings.base_url(),
+            worker: uuid::Uuid::new_v4().to_string(),
+            outlook: outlook.clone(),
+        };
+        tasks.spawn_essential("outbox", outbox::Dispatcher::new(parts).run(stop.clone()));
+        let caretaker = caretaker::Caretaker::new(
+            ingest.clone(),
+            Arc::clone(&store) as Arc<dyn Store>,
+            outlook,
+        );
+        tasks.spawn_essential("caretaker", caretaker.run(stop.clone()));
         tasks.spawn_essential("timers", timers::tick(ingest.clone(), stop.clone()));
         tasks.spawn_essential("search index", timers::index(ingest.clone(), stop.clone()));
         tasks.spawn_essential("alive", timers::alive(ingest.clone(), stop.clone()));
@@ -195,13 +224,13 @@ impl Gateway {
             changes: settings.retention.changes,
             deliveries: settings.retention.deliveries,
         };
-        tasks.spawn_essential("purge", timers::purge(ingest, retention, stop.clone()));
+        tasks.spawn_essential("purge", timers::purge(ingest.clone(), retention, stop.clone()));
         if let Some(url) = &settings.heartbeat_url {
             let beat = heartbeat::Heartbeat::new(url.clone(), Arc::clone(&api.health))?;
             tasks.spawn("heartbeat", beat.run(stop.clone()));
         }
         let measured = Arc::clone(&store) as Arc<dyn Store>;
-        tasks.spawn_essential("measure", timers::measure(measured, metrics, stop));
+        tasks.spawn_essential("measure", timers::measure(ingest, measured, metrics, stop));
         Ok(Self {
             bound: listening.bound.clone(),
             certificate: listening.certificate.clone(),

@@ -33,6 +33,8 @@ pub enum ApiError {
     InvalidPolicy(Vec<PolicyError>),
     #[error("an API token is needed")]
     Unauthorized,
+    #[error("X-PagerDuty-Signature is missing or wrong")]
+    Unsigned,
     #[error("the token's role does not allow this")]
     Forbidden { needed: Role },
     #[error("there is no such {0}")]
@@ -49,6 +51,9 @@ pub enum ApiError {
     TimedOut,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// A receiver's secret is not where its settings say; what is missing is logged, not sent.
+    #[error("the receiver's secret cannot be found; the gateway's log says more")]
+    SecretGone { receiver: String, missing: String },
     /// A fault of ours; the cause is logged, not sent.
     #[error("something went wrong inside the gateway")]
     Internal(#[source] StoreError),
@@ -93,7 +98,7 @@ fn status(answer: &Answer<'_>) -> StatusCode {
     match answer {
         Answer::Problem(error) => match error {
             ApiError::Invalid(_) | ApiError::InvalidPolicy(_) => StatusCode::BAD_REQUEST,
-            ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiError::Unauthorized | ApiError::Unsigned => StatusCode::UNAUTHORIZED,
             ApiError::Forbidden { .. } => StatusCode::FORBIDDEN,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
             ApiError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -101,13 +106,15 @@ fn status(answer: &Answer<'_>) -> StatusCode {
             ApiError::Conflict(_) => StatusCode::CONFLICT,
             ApiError::Stale => StatusCode::PRECONDITION_FAILED,
             ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::Unavailable(_) | ApiError::Internal(StoreError::Unavailable(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ApiError::Unavailable(_)
+            | ApiError::SecretGone { .. }
+            | ApiError::Internal(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
         Answer::Emitter(reply) => match reply {
-            Reply::AcceptedV1 { .. } => StatusCode::OK,
+            Reply::AcceptedV1 { .. }
+            | Reply::AcceptedGuance { .. }
+            | Reply::AcceptedGuanceList { .. } => StatusCode::OK,
             Reply::AcceptedV2 { .. } | Reply::AcceptedChange => StatusCode::ACCEPTED,
             Reply::Invalid { .. }
             | Reply::UnknownKey { .. }
@@ -165,6 +172,12 @@ impl ResponseError for ApiError {
             }
             Self::Unavailable(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+            }
+            Self::Unsigned => {
+                detail.push_str(": the receiver's webhook_secret has to be the subscription's");
+            }
+            Self::SecretGone { receiver, missing } => {
+                tracing::error!(receiver, missing, "a webhook cannot be checked");
             }
             Self::Internal(cause) => {
                 tracing::error!(error = %telemetry::chain(cause), "a request failed");

@@ -1,11 +1,18 @@
 //! Where emitters send to. Each handler: read, decode, look the key up, submit, answer.
 
+mod guance;
+
+use std::{borrow::Cow, num::NonZeroU32, sync::Arc, time::Duration};
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
     web,
 };
-use governor::clock::Clock as _;
+use governor::{
+    DefaultKeyedRateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
 
 use super::{
     Api,
@@ -15,7 +22,7 @@ use super::{
     rejections::RejectionNote,
 };
 use crate::{
-    domain::{event, service::Integration},
+    domain::{event, id::IntegrationId, service::Integration},
     wire::{
         self, Decoded, Endpoint, GivenKeys, Message, RejectReason, Rejection, SentKey,
         pagerduty::reply::Reply,
@@ -35,23 +42,26 @@ pub(super) const PATHS: [(&str, Endpoint); 9] = [
     ("/x-ere/{key}", Endpoint::Either),
 ];
 
+/// Where Guance sends to.
+pub(super) const GUANCE_PATH: &str = "/event/push/alert/guance";
+
 /// The path itself, if it is one of an emitter's that hold no key.
 pub fn fixed_path(path: &str) -> Option<&'static str> {
-    PATHS.iter().map(|(known, _)| *known).find(|known| *known == path)
+    PATHS.iter().map(|(known, _)| *known).chain([GUANCE_PATH]).find(|known| *known == path)
 }
 
 /// Adds the routes of emitters.
 pub fn routes(config: &mut web::ServiceConfig) {
+    let mut serve = |path, route| {
+        let resource = web::resource(path).route(route);
+        config.service(resource.default_service(web::to(method_not_allowed)));
+    };
     for (path, endpoint) in PATHS {
-        config.service(
-            web::resource(path)
-                .route(
-                    web::post()
-                        .to(move |request, payload, api| enqueue(request, payload, api, endpoint)),
-                )
-                .default_service(web::to(method_not_allowed)),
-        );
+        let route =
+            web::post().to(move |request, payload, api| enqueue(request, payload, api, endpoint));
+        serve(path, route);
     }
+    serve(GUANCE_PATH, web::post().to(guance::enqueue));
     #[cfg(feature = "bench")]
     config.service(web::resource("/bench/noop").route(web::post().to(noop)));
 }
@@ -74,20 +84,23 @@ async fn enqueue(
     endpoint: Endpoint,
 ) -> HttpResponse {
     let keys = OwnedKeys::of(&request);
-    let decoded = match read(&request, payload, &api, endpoint, keys.given()).await {
-        Ok(decoded) => decoded,
-        Err(Failed::Rejected(rejection)) => return rejected(&request, &api, &rejection),
-        Err(Failed::TimedOut) => return error::timed_out(),
-        Err(Failed::Draining) => return unavailable(true),
-    };
-    submit(&request, &api, decoded).await
+    let keys = keys.given();
+    let body = read(&request, payload, &api, endpoint.default_api(), keys).await;
+    let decoded =
+        body.and_then(|body| wire::decode(endpoint, keys, &body).map_err(Failed::Rejected));
+    match decoded {
+        Ok(decoded) => submit(&request, &api, decoded).await,
+        Err(failed) => failed.answer(&request, &api),
+    }
 }
 
 /// Parses and answers, and stores nothing: what an event costs without the gateway's work.
 #[cfg(feature = "bench")]
 async fn noop(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
     let keys = OwnedKeys::of(&request);
-    match read(&request, payload, &api, Endpoint::V2, keys.given()).await {
+    let keys = keys.given();
+    let body = read(&request, payload, &api, event::Api::V2, keys).await;
+    match body.and_then(|body| wire::decode(Endpoint::V2, keys, &body).map_err(Failed::Rejected)) {
         Ok(Decoded { message: Message::Event(event), .. }) => {
             let key = event.intent.dedup_key().map_or("", |key| key.as_str());
             emitter_response(Reply::AcceptedV2 { dedup_key: key })
@@ -103,17 +116,28 @@ enum Failed {
     Draining,
 }
 
+impl Failed {
+    fn answer(self, request: &HttpRequest, api: &Api) -> HttpResponse {
+        match self {
+            Self::Rejected(rejection) => rejected(request, api, &rejection),
+            Self::TimedOut => error::timed_out(),
+            Self::Draining => unavailable(true),
+        }
+    }
+}
+
+/// Reads a body and undoes its compression.
 async fn read(
     request: &HttpRequest,
     payload: web::Payload,
     api: &Api,
-    endpoint: Endpoint,
+    version: event::Api,
     keys: GivenKeys<'_>,
-) -> Result<Decoded, Failed> {
+) -> Result<web::Bytes, Failed> {
     if api.is_draining() {
         return Err(Failed::Draining);
     }
-    let unread = |reason| Failed::Rejected(Rejection::of_unread(endpoint, keys, reason));
+    let unread = |reason| Failed::Rejected(Rejection::of_unread(version, keys, reason));
     let limit = api.limits.body_bytes;
     let body =
         body::read(payload, limit, api.limits.body_timeout).await.map_err(|error| match error {
@@ -122,9 +146,11 @@ async fn read(
             BodyError::TimedOut => Failed::TimedOut,
         })?;
     let encoding = content_encoding(request).map_err(|()| unread(RejectReason::Unreadable))?;
-    let body = wire::inflate::inflate(encoding.as_deref(), &body, limit)
+    let inflated = wire::inflate::inflate(encoding.as_deref(), &body, limit)
         .map_err(|error| unread(error.into()))?;
-    wire::decode(endpoint, keys, &body).map_err(Failed::Rejected)
+    // Most bodies come as they are and need no copy.
+    let inflated = if let Cow::Owned(inflated) = inflated { Some(inflated) } else { None };
+    Ok(inflated.map_or(body, web::Bytes::from))
 }
 
 /// All `Content-Encoding` headers, joined as RFC 9110 §5.3 says.
@@ -165,27 +191,60 @@ impl OwnedKeys {
     }
 }
 
-async fn submit(request: &HttpRequest, api: &Api, decoded: Decoded) -> HttpResponse {
-    let Decoded { api: version, key, message, body } = decoded;
+/// The integration whose key it is, if it may send so many messages now. `Err` is the answer.
+fn admit(
+    request: &HttpRequest,
+    api: &Api,
+    version: event::Api,
+    key: &SentKey,
+    messages: usize,
+) -> Result<Arc<Integration>, HttpResponse> {
     let directory = api.ingest.directory();
     let found = directory.integration_of_key(&key.hash(), api.ingest.now()).cloned();
     drop(directory);
     let Some(integration) = found else {
         api.metrics.event_rejected(version.as_str(), "unknown_key");
-        return emitter_response(Reply::UnknownKey { api: version });
+        return Err(emitter_response(Reply::UnknownKey { api: version }));
     };
     if let Some(limiter) = &api.limits.rate
-        && let Err(until) = limiter.check_key(&integration.id)
+        && let Err(wait) = take_turns(limiter, integration.id, messages)
     {
         note(request, api, version, &integration, "throttled", Vec::new());
-        let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let mut response = emitter_response(Reply::Throttled { api: version });
         let seconds = HeaderValue::from(seconds.max(1));
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
-        return response;
+        return Err(response);
     }
-    let noted = std::sync::Arc::clone(&integration);
+    Ok(integration)
+}
+
+/// Counts messages against the rate of an integration. `Err` says how long to wait.
+fn take_turns(
+    limiter: &DefaultKeyedRateLimiter<IntegrationId>,
+    integration: IntegrationId,
+    messages: usize,
+) -> Result<(), Duration> {
+    let messages = u32::try_from(messages).ok().and_then(NonZeroU32::new);
+    let messages = messages.unwrap_or(NonZeroU32::MIN);
+    let taken = limiter.check_key_n(&integration, messages).or_else(|most| {
+        // More than a whole minute has room for: it takes the minute.
+        let most = NonZeroU32::new(most.0).unwrap_or(NonZeroU32::MIN);
+        limiter.check_key_n(&integration, most)
+    });
+    match taken {
+        Ok(Err(until)) => Err(until.wait_time_from(DefaultClock::default().now())),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+async fn submit(request: &HttpRequest, api: &Api, decoded: Decoded) -> HttpResponse {
+    let Decoded { api: version, key, message, body } = decoded;
+    let integration = match admit(request, api, version, &key, 1) {
+        Ok(integration) => integration,
+        Err(answer) => return answer,
+    };
+    let noted = Arc::clone(&integration);
     let stored = match message {
         Message::Event(event) => {
             api.ingest.submit_event(integration, event, body).await.map(|receipt| match version {

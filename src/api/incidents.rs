@@ -13,6 +13,7 @@ use super::{
     alerts::{FilterParameters, PageParameters, explain_silences},
     auth::{Responder, Viewer},
     body,
+    deliveries::{self as outgoing, DeliveryParameters},
     error::ApiError,
     params::{FILTERS, Params},
     render::{self, List},
@@ -25,12 +26,12 @@ use crate::{
     },
     store::query::{
         AlertFilter, IncidentFilter, IncidentRef, Listed, Page,
-        views::{AlertView, ChangeView, IncidentView, SimilarIncident, TimelineView},
+        views::{AlertView, ChangeView, DeliveryView, IncidentView, SimilarIncident, TimelineView},
     },
 };
 
 /// Longest note, in characters.
-const NOTE_MAX_CHARS: usize = 10_000;
+pub(super) const NOTE_MAX_CHARS: usize = 10_000;
 
 pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/incidents", || web::to(list)),
@@ -38,6 +39,7 @@ pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/incidents/{id}", || web::to(read)),
     Call::get("/api/v1/incidents/{id}/alerts", || web::to(alerts)),
     Call::get("/api/v1/incidents/{id}/timeline", || web::to(timeline)),
+    Call::get("/api/v1/incidents/{id}/deliveries", || web::to(deliveries)),
     Call::get("/api/v1/incidents/{id}/changes", || web::to(changes)),
     Call::get("/api/v1/incidents/{id}/similar", || web::to(similar)),
     Call::post("/api/v1/incidents/{id}/acknowledge", || web::to(acknowledge)),
@@ -57,6 +59,7 @@ pub(super) const CALLS: &[Call] = &[
     read,
     alerts,
     timeline,
+    deliveries,
     changes,
     similar,
     acknowledge,
@@ -147,6 +150,27 @@ pub async fn timeline(
     let incident = find(&api, &id).await?;
     let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
     Ok(render::list(&asked, api.store.incident_timeline(incident.id, asked.page).await?))
+}
+
+/// What receivers are owed, or were told, of an incident, newest first.
+#[utoipa::path(get, path = "/api/v1/incidents/{id}/deliveries", tag = "incidents",
+    params(("id" = String, Path, description = "Id or number of the incident"),
+        DeliveryParameters, PageParameters),
+    responses((status = 200, description = "Deliveries, without their attempts",
+            body = List<DeliveryView>),
+        (status = 404, description = "There is no such incident")))]
+pub async fn deliveries(
+    _: Viewer,
+    request: HttpRequest,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, ApiError> {
+    let incident = find(&api, &id).await?;
+    let mut params = Params::of_list(request.path(), request.query_string(), &[&outgoing::FILTERS]);
+    let mut filter = outgoing::filter(&mut params, &api).await?;
+    filter.incidents = vec![IncidentRef::Id(incident.id)];
+    let asked = params.page()?;
+    Ok(render::list(&asked, api.store.deliveries(&filter, asked.page).await?))
 }
 
 /// Change events of the incident's service in the hour before it began, newest first.

@@ -405,7 +405,7 @@ fn test_resolve(dedup_key: DedupKey, key_hint: &str) -> (Event, StoredBody) {
 }
 
 fn v2_event(intent: Intent) -> Event {
-    Event { api: event::Api::V2, intent, sent_time: SentTime::default() }
+    Event::new(event::Api::V2, intent, SentTime::default())
 }
 
 fn stored(body: &Value) -> StoredBody {

@@ -8,6 +8,7 @@ mod audit;
 pub mod auth;
 pub mod body;
 pub mod changes;
+pub mod deliveries;
 pub mod error;
 mod etag;
 pub mod events;
@@ -38,6 +39,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod webhooks;
 
 use std::{
     num::NonZeroU32,
@@ -55,12 +57,17 @@ use tokio::sync::Semaphore;
 use crate::{
     domain::id::IntegrationId,
     ingest::{Ingest, committer::DatabaseHealth},
+    notify::Guard,
+    outbox::Outlook,
     store::Store,
     telemetry::metrics::Metrics,
 };
 
 /// Largest body of a call of the JSON API, in bytes: a service with some hundred rules.
 pub const API_BODY_BYTES: usize = 1024 * 1024;
+
+/// Longer than one try of a delivery takes, and shorter than what proxies wait.
+const TEST_WAIT: Duration = Duration::from_secs(25);
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -71,12 +78,16 @@ pub struct Api {
     pub health: Arc<DatabaseHealth>,
     pub rejections: Rejections,
     pub token_uses: TokenUses,
+    pub webhooks: webhooks::Seen,
     pub limits: Limits,
     /// Looks a variable of the environment up: where policies say that keys are.
     pub environment: fn(&str) -> Option<String>,
     /// Base of the links shown, without a slash at the end.
     pub base_url: String,
     pub phase: Arc<Phase>,
+    pub outlook: Outlook,
+    /// Which addresses receivers may have.
+    pub guard: Guard,
 }
 
 pub use rejections::Rejections;
@@ -91,6 +102,8 @@ pub struct Limits {
     pub rate: Option<DefaultKeyedRateLimiter<IntegrationId>>,
     /// A replay takes a core, so few run at a time.
     pub replays: Arc<Semaphore>,
+    /// How long a test of a receiver is waited for.
+    pub test_wait: Duration,
 }
 
 impl Limits {
@@ -101,7 +114,8 @@ impl Limits {
     ) -> Self {
         // Only known integrations get a state, so their number bounds the memory.
         let rate = events_per_minute.map(|n| RateLimiter::keyed(Quota::per_minute(n)));
-        Self { body_bytes, body_timeout, rate, replays: Arc::new(Semaphore::new(1)) }
+        let replays = Arc::new(Semaphore::new(1));
+        Self { body_bytes, body_timeout, rate, replays, test_wait: TEST_WAIT }
     }
 }
 
@@ -139,7 +153,7 @@ impl Api {
 }
 
 /// The calls of the JSON API and of operations, all described in [`openapi`].
-pub const TABLES: [&[table::Call]; 19] = [
+pub const TABLES: [&[table::Call]; 21] = [
     alerts::CALLS,
     incidents::CALLS,
     events::CALLS,
@@ -151,6 +165,7 @@ pub const TABLES: [&[table::Call]; 19] = [
     silences::CALLS,
     routes::CALLS,
     receivers::CALLS,
+    deliveries::CALLS,
     inhibition_rules::CALLS,
     policy::CALLS,
     replay::CALLS,
@@ -158,6 +173,7 @@ pub const TABLES: [&[table::Call]; 19] = [
     audit::CALLS,
     openapi::CALLS,
     page::CALLS,
+    webhooks::CALLS,
     operations::HEALTH,
 ];
 

@@ -175,7 +175,7 @@ async fn apply(
 /// Reads a policy file. A large one takes as long as a thousand events: no worker that takes those
 /// is held up by it.
 pub(super) async fn parse(text: String, api: &Api) -> Result<PolicyFile, ApiError> {
-    let known = Known::of(&api.ingest.directory());
+    let known = Known::of(&api.ingest.directory(), api.guard);
     let parsed = web::block(move || PolicyFile::parse(&text, &known)).await;
     parsed.map_err(|_| Unavailable::Draining)?.map_err(ApiError::InvalidPolicy)
 }

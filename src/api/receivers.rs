@@ -1,6 +1,8 @@
 //! Receivers: `/api/v1/receivers`. Their secrets are not here: settings say where the gateway finds
 //! them.
 
+mod test;
+
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -27,6 +29,7 @@ use crate::{
         time::Timestamp,
     },
     ingest::{ConfigAnswer, ConfigRequest},
+    notify::{self, Guard},
 };
 
 /// Shown by answers, set by nobody.
@@ -38,11 +41,12 @@ pub(super) const CALLS: &[Call] = &[
     Call::get("/api/v1/receivers/{id}", || web::to(show)),
     Call::put("/api/v1/receivers/{id}", || web::to(replace)),
     Call::delete("/api/v1/receivers/{id}", || web::to(delete)),
+    Call::post("/api/v1/receivers/{id}/test", || web::to(test::test)),
 ];
 
 /// What is documented of this file.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(list, create, show, replace, delete))]
+#[openapi(paths(list, create, show, replace, delete, test::test))]
 pub(super) struct Documented;
 
 /// Whom incidents are handed on to. The settings of its kind stand beside the members that all
@@ -79,7 +83,7 @@ impl ReceiverView {
     }
 }
 
-fn found(directory: &Directory, id_or_name: &str) -> Result<Arc<Receiver>, ApiError> {
+pub(super) fn found(directory: &Directory, id_or_name: &str) -> Result<Arc<Receiver>, ApiError> {
     match ReceiverId::parse(id_or_name) {
         Some(id) => directory.receiver(id),
         None => directory.receiver_named(id_or_name),
@@ -129,7 +133,7 @@ async fn create(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let object = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
-    let Input { name, kind, settings } = Input::read(object, &[])?;
+    let Input { name, kind, settings } = Input::read(object, &[], api.guard)?;
     let request = ConfigRequest::CreateReceiver { name, kind, settings };
     let receiver = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
     let location = format!("{}/api/v1/receivers/{}", api.path_prefix(), receiver.id);
@@ -183,7 +187,7 @@ async fn replace(
     let object = body::read_json(payload, API_BODY_BYTES, api.limits.body_timeout).await?;
     let receiver = found(&api.ingest.directory(), &path)?;
     let version = etag::expected_version(&request, receiver.version)?;
-    let Input { name, kind, settings } = Input::read(object, &READ_ONLY)?;
+    let Input { name, kind, settings } = Input::read(object, &READ_ONLY, api.guard)?;
     let id = receiver.id;
     let request = ConfigRequest::UpdateReceiver { id, version, name, kind, settings };
     let receiver = written(api.ingest.configure(request, caller.0.requested_by()).await?)?;
@@ -235,7 +239,7 @@ struct Input {
 }
 
 impl Input {
-    fn read(object: Map<String, Value>, ignored: &[&str]) -> Result<Self, ApiError> {
+    fn read(object: Map<String, Value>, ignored: &[&str], guard: Guard) -> Result<Self, ApiError> {
         let mut members = Members::of(object);
         members.ignore(ignored);
         let name = members.name();
@@ -244,6 +248,8 @@ impl Input {
         let settings = members.take_rest();
         if let Some(kind) = kind {
             Receiver::check_settings(kind, &settings, "", &mut members.errors);
+            let mistakes = notify::mistakes(kind, &settings, guard);
+            members.errors.extend(mistakes.into_iter().map(|(at, what)| (at.to_owned(), what)));
         }
         members.finish()?;
         Ok(Self { name: name.expect(REQUIRED), kind: kind.expect(REQUIRED), settings })

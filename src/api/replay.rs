@@ -37,7 +37,7 @@ use crate::{
         Store, StoreError,
         query::{StoredEvent, StoredSpan},
     },
-    wire::{self, Decoded, Endpoint, GivenKeys, Message},
+    wire::{self, Endpoint, GivenKeys, Message},
 };
 
 /// A policy file with its events' worth of names is far below this.
@@ -312,14 +312,16 @@ fn input(stored: &StoredEvent, directory: &Directory) -> Option<Input> {
     // What stands for the keys that were taken out of the body. It opens nothing.
     const NO_KEY: GivenKeys<'static> =
         GivenKeys { url: Some("00000000000000000000000000000000"), header: None };
-    let endpoint = match stored.api {
-        EventApi::V1 => Endpoint::V1,
-        EventApi::V2 => Endpoint::V2,
-        EventApi::Change | EventApi::Guance => return None,
+    let decode =
+        |endpoint| Some(wire::decode(endpoint, NO_KEY, stored.body.as_bytes()).ok()?.message);
+    let message = match stored.api {
+        EventApi::V1 => decode(Endpoint::V1)?,
+        EventApi::V2 => decode(Endpoint::V2)?,
+        EventApi::Guance => wire::guance::decode_stored(&stored.body)?,
+        EventApi::Change => return None,
     };
+    let Message::Event(mut event) = message else { return None };
     let integration = directory.integration(stored.integration_id)?;
-    let decoded = wire::decode(endpoint, NO_KEY, stored.body.as_bytes()).ok()?;
-    let Decoded { message: Message::Event(mut event), .. } = decoded else { return None };
     // A key that was made is the alert's: its resolve names it.
     if let Intent::Trigger { dedup_key, .. } = &mut event.intent {
         *dedup_key = Some(DedupKey::parse(&stored.dedup_key).ok()?);

@@ -6,6 +6,7 @@
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
 
+use super::caretaker::OWN_NAME;
 use crate::{
     config::Settings,
     domain::{
@@ -47,6 +48,7 @@ pub(super) async fn ensure(ingest: &Ingest, settings: &Settings) -> anyhow::Resu
         .transpose()
         .context("default_integration_key")?;
     ensured.new_key = ensure_integration(ingest, service_id, wanted_key).await?;
+    ensure_own_service(ingest).await?;
     let wanted_token = settings.admin_token.as_ref().map(|token| token.expose_secret().to_owned());
     ensured.new_token = ensure_token(ingest, wanted_token).await?;
     Ok(ensured)
@@ -69,6 +71,38 @@ async fn ensure_service(ingest: &Ingest) -> anyhow::Result<ServiceId> {
         ConfigAnswer::Service(service) => Ok(service.id),
         other => bail!("unexpected answer {other:?}"),
     }
+}
+
+/// The service in which the gateway tells of its own troubles. Nobody else sends to it, so nobody
+/// is shown the key.
+async fn ensure_own_service(ingest: &Ingest) -> anyhow::Result<()> {
+    if ingest.directory().integration_named(OWN_NAME).is_some() {
+        return Ok(());
+    }
+    let existing = ingest.directory().service_named(OWN_NAME).map(|service| service.id);
+    let service_id = match existing {
+        Some(id) => id,
+        None => {
+            let request = ConfigRequest::CreateService {
+                name: OWN_NAME.to_owned(),
+                description: "What goes wrong between this gateway and its receivers".to_owned(),
+                policy: ServicePolicy::default(),
+            };
+            match ingest.configure(request, at_start()).await? {
+                ConfigAnswer::Service(service) => service.id,
+                other => bail!("unexpected answer {other:?}"),
+            }
+        }
+    };
+    let request = ConfigRequest::CreateIntegration {
+        name: OWN_NAME.to_owned(),
+        service_id,
+        kind: IntegrationType::PagerDuty,
+        shared: false,
+        key: None,
+    };
+    ingest.configure(request, at_start()).await?;
+    Ok(())
 }
 
 async fn ensure_integration(

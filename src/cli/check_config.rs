@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     config::{self, ConfigErrors},
+    notify::Guard,
     policy::{self, Known, PolicyFile},
 };
 
@@ -50,7 +51,9 @@ impl CheckConfig {
         // Both are looked at, whatever is wrong with one.
         let settings = self.check_settings();
         let Some(path) = &self.policy else { return Ok(ui::out(settings?)?) };
-        let policy = check_policy(path);
+        let allowed = load(&self.settings.sources())
+            .is_ok_and(|loaded| loaded.settings.outbound.allow_private_addresses);
+        let policy = check_policy(path, Guard::new(allowed));
         match (settings, policy) {
             (Ok(settings), Ok(policy)) => Ok(ui::out(format_args!("{settings}\n{policy}"))?),
             (Err(settings), Err(policy)) => {
@@ -84,11 +87,11 @@ impl CheckConfig {
     }
 }
 
-fn check_policy(path: &Path) -> Result<String, Failure> {
+fn check_policy(path: &Path, guard: Guard) -> Result<String, Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| anyhow::anyhow!("cannot read {name}: {error}"))?;
-    let file = match PolicyFile::parse(&text, &Known::default()) {
+    let file = match PolicyFile::parse(&text, &Known { guard, ..Known::default() }) {
         Ok(file) => file,
         Err(mistakes) => {
             let lines: Vec<String> = mistakes.iter().map(|it| it.in_file(&name)).collect();
@@ -118,15 +121,15 @@ mod tests {
         let name = path.display();
         std::fs::write(&path, "services:\n  - name: a\n    storm: x\n    colour: red\n").unwrap();
 
-        let told = check_policy(&path).unwrap_err().to_string();
+        let told = check_policy(&path, Guard::new(false)).unwrap_err().to_string();
 
         assert!(
             told.starts_with(&format!("error: {name} has mistakes:\n{name}:3: services[0].storm "))
         );
         assert!(told.contains(&format!("\n{name}:4: services[0].colour is unknown")), "{told}");
         std::fs::write(&path, "services:\n  - name: a\n").unwrap();
-        let said = check_policy(&path).unwrap();
+        let said = check_policy(&path, Guard::new(false)).unwrap();
         assert!(said.starts_with(&format!("ok: {name} is valid\n")), "{said}");
-        assert!(check_policy(&place.path().join("no.yaml")).is_err());
+        assert!(check_policy(&place.path().join("no.yaml"), Guard::new(false)).is_err());
     }
 }

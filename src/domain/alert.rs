@@ -7,7 +7,7 @@ use super::{
     event::{Action, Severity, closed_enum},
     id::{AlertId, ContentSeq, EventSeq, IncidentId, IntegrationId, ServiceId},
     key::DedupKey,
-    service::Timers,
+    service::{AutoResolve, Timers},
     standing::Standing,
     time::Timestamp,
 };
@@ -131,6 +131,11 @@ impl Alert {
         self.acknowledged_at = None;
     }
 
+    /// When the trouble began: its first event, or its first that did more than inform.
+    pub fn began_at(&self) -> Timestamp {
+        self.standing.wrong_since.unwrap_or(self.first_event_at)
+    }
+
     /// Counts one more trigger. `max_severity` never falls.
     pub fn merge(&mut self, severity: Severity, event_at: Timestamp, now: Timestamp) {
         self.event_count += 1;
@@ -150,13 +155,19 @@ impl Alert {
         };
     }
 
+    /// After what it resolves by itself. One that only informs does whatever its service says.
+    pub fn auto_resolve(&self, timers: &Timers) -> Option<AutoResolve> {
+        if self.standing.informs { Some(AutoResolve::INFORMING) } else { timers.auto_resolve }
+    }
+
     /// When it resolves by itself, from its base: never stored as the truth, so that an edited
     /// service applies at once.
     pub fn auto_resolve_due(&self, timers: &Timers) -> Option<Timestamp> {
         if !self.is_open() {
             return None;
         }
-        timers.auto_resolve_due(self.first_event_at, self.last_event_at)
+        let auto = self.auto_resolve(timers)?;
+        Some(timers.auto_resolve_due(auto, self.began_at(), self.last_event_at))
     }
 
     /// When its acknowledgement runs out.

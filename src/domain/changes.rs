@@ -18,7 +18,7 @@ use super::{
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{GroupHash, InhibitionKey, Inhibitor, SourceKey},
+    loading::{GroupHash, InhibitionKey, Inhibitor, SourceId, SourceKey},
     notify::Reason,
     service::Integration,
     similarity::{TemplateChanges, Templates},
@@ -99,6 +99,11 @@ pub enum Verb {
         from: Arc<str>,
         to: Arc<str>,
     },
+    /// Of an incident: what a receiver could not be told is sent once more. Only noted here.
+    Retry {
+        receiver: Arc<str>,
+        reason: Reason,
+    },
 }
 
 /// One input of the pipeline.
@@ -126,7 +131,8 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Event(Receipt),
-    Change(ChangeId),
+    /// `None`: it came before.
+    Change(Option<ChangeId>),
     Action(ActionOutcome),
     /// `None`: there is no such receiver.
     Test(Option<DeliveryId>),
@@ -173,6 +179,8 @@ pub struct Tally {
     pub paused: u64,
     pub dropped: u64,
     pub storms: u64,
+    /// Incidents that were opened with an alert that no notify rule matches.
+    pub unheard: u64,
     /// By how much the number of open flapping alerts changes.
     pub flapping: i64,
 }
@@ -185,6 +193,7 @@ impl Tally {
         self.paused += more.paused;
         self.dropped += more.dropped;
         self.storms += more.storms;
+        self.unheard += more.unheard;
         self.flapping += more.flapping;
     }
 }
@@ -225,6 +234,8 @@ pub struct Changes {
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>, TemplateChanges)>,
     pub notifications: Vec<NewNotification>,
     pub deliveries: Vec<NewDelivery>,
+    /// Ids that came for the first time, and when. Each belongs to an event or a change event.
+    pub sent_ids: Vec<(SourceId, Timestamp)>,
     pub tally: Tally,
 }
 
@@ -256,6 +267,7 @@ impl Changes {
             templates,
             notifications,
             deliveries,
+            sent_ids: _,
             tally: _,
         } = self;
         events.is_empty()
@@ -386,6 +398,7 @@ closed_enum! {
         Assigned = "assigned",
         Merged = "merged",
         Notified = "notified",
+        Retried = "retried",
     }
 }
 

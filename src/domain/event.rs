@@ -200,6 +200,28 @@ pub struct SentTime {
     pub at: Option<Timestamp>,
 }
 
+/// The id that its sender gave a message, as the first half of its SHA-256: what comes again with
+/// an id that is known to its integration changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SentId([u8; 16]);
+
+impl SentId {
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(half)
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// One accepted trigger, acknowledge or resolve, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -207,6 +229,18 @@ pub struct Event {
     /// What is to happen, with the content if it is a trigger.
     pub intent: Intent,
     pub sent_time: SentTime,
+    /// `None` where the API has no such thing.
+    pub sent_id: Option<SentId>,
+    /// Of a trigger: it says that nothing is wrong. It leaves an open alert as it is, and an alert
+    /// that it opens resolves by itself.
+    pub informs: bool,
+}
+
+impl Event {
+    /// An event as PagerDuty knows them.
+    pub fn new(api: Api, intent: Intent, sent_time: SentTime) -> Self {
+        Self { api, intent, sent_time, sent_id: None, informs: false }
+    }
 }
 
 /// The action of an event with what belongs to it, so that no trigger lacks its content and no
@@ -251,6 +285,8 @@ pub struct ChangeEvent {
     pub custom_details: Option<Box<str>>,
     pub links: Vec<Link>,
     pub sent_time: SentTime,
+    /// As of an [`Event`].
+    pub sent_id: Option<SentId>,
 }
 
 /// A body as it is stored: every key in it replaced by its hint.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::Alert,
-    event::{Content, Severity},
+    event::{Content, SentId, Severity},
     id::{AlertId, IncidentId, IntegrationId, RuleId, ServiceId},
     incident::Incident,
     key::DedupKey,
@@ -20,6 +20,9 @@ pub type GroupHash = (ServiceId, RuleId, i64);
 
 /// A key of an integration: what an alert is known by to its source.
 pub type SourceKey = (IntegrationId, DedupKey);
+
+/// The id that a sender of an integration gave a message.
+pub type SourceId = (IntegrationId, SentId);
 
 /// The `equal` values under an inhibition rule of a service, as a hash.
 pub type InhibitionKey = (ServiceId, RuleId, i64);
@@ -56,6 +59,8 @@ pub struct LoadKeys {
     pub contents: Vec<AlertId>,
     /// The templates of similarity rules.
     pub templates: Vec<(ServiceId, RuleId)>,
+    /// Which of these came before.
+    pub sent_ids: Vec<SourceId>,
 }
 
 /// Most targets of an inhibition that one batch looks at; the rest are woken in the database.
@@ -88,6 +93,7 @@ impl LoadKeys {
         once(&mut self.targets);
         once(&mut self.contents);
         once(&mut self.templates);
+        once(&mut self.sent_ids);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -106,6 +112,7 @@ impl LoadKeys {
             targets,
             contents,
             templates,
+            sent_ids,
         } = self;
         alert_keys.is_empty()
             && returning_keys.is_empty()
@@ -121,6 +128,7 @@ impl LoadKeys {
             && targets.is_empty()
             && contents.is_empty()
             && templates.is_empty()
+            && sent_ids.is_empty()
     }
 }
 
@@ -140,6 +148,7 @@ pub struct Loaded {
     pub targets: Vec<(InhibitionKey, Vec<AlertId>)>,
     pub contents: Vec<(AlertId, Arc<Content>)>,
     pub templates: Vec<((ServiceId, RuleId), Arc<Templates>)>,
+    pub sent_ids: Vec<SourceId>,
     /// What was asked for. What is in it and not above does not exist.
     pub asked: Asked,
 }
@@ -188,6 +197,7 @@ impl Loaded {
             targets,
             contents,
             templates,
+            sent_ids,
             asked,
         } = more;
         let known: HashSet<AlertId> = self.alerts.iter().map(|alert| alert.id).collect();
@@ -202,6 +212,7 @@ impl Loaded {
         self.targets.extend(targets);
         self.contents.extend(contents);
         self.templates.extend(templates);
+        self.sent_ids.extend(sent_ids);
         self.asked.alerts.extend(asked.alerts);
         self.asked.groups.extend(asked.groups);
         self.asked.incidents.extend(asked.incidents);

@@ -16,7 +16,8 @@ use super::{
     incident::Incident,
     key_state::KeyState,
     loading::{
-        Asked, GroupHash, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX,
+        Asked, GroupHash, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceId, SourceKey,
+        TARGETS_MAX,
     },
     similarity::Templates,
     time::Timestamp,
@@ -49,6 +50,7 @@ pub struct Memory {
     targets: BTreeSet<(InhibitionKey, AlertId)>,
     listed: HashMap<AlertId, Vec<InhibitionKey>>,
     templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
+    sent_ids: HashSet<SourceId>,
 }
 
 impl Memory {
@@ -145,6 +147,12 @@ impl Memory {
             targets,
             contents: keys.contents.iter().filter_map(content).collect(),
             templates: keys.templates.iter().map(learned).collect(),
+            sent_ids: keys
+                .sent_ids
+                .iter()
+                .filter(|id| self.sent_ids.contains(id))
+                .copied()
+                .collect(),
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -222,6 +230,7 @@ impl Memory {
         for (rule, learned, _) in &changes.templates {
             self.templates.insert(*rule, Arc::clone(learned));
         }
+        self.sent_ids.extend(changes.sent_ids.iter().map(|(id, _)| *id));
     }
 
     fn save_alert(&mut self, alert: &Alert) {

@@ -42,6 +42,13 @@ pub struct AutoResolve {
     pub from: AutoResolveFrom,
 }
 
+impl AutoResolve {
+    /// Of an alert that only informs: nobody will ever say that it is over. Ours: as long as it may
+    /// be news.
+    pub const INFORMING: Self =
+        Self { after: Span::from_secs(3600), from: AutoResolveFrom::LastEvent };
+}
+
 /// A time in which the gateway was not running and heard of nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -78,13 +85,18 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub fn auto_resolve_due(&self, first: Timestamp, last: Timestamp) -> Option<Timestamp> {
-        let AutoResolve { after, from } = self.auto_resolve?;
-        let due = match from {
-            AutoResolveFrom::FirstEvent => first.plus(after),
-            AutoResolveFrom::LastEvent => last.plus(after),
+    /// When what had its first and last event then resolves by itself.
+    pub fn auto_resolve_due(
+        &self,
+        auto: AutoResolve,
+        first: Timestamp,
+        last: Timestamp,
+    ) -> Timestamp {
+        let due = match auto.from {
+            AutoResolveFrom::FirstEvent => first.plus(auto.after),
+            AutoResolveFrom::LastEvent => last.plus(auto.after),
         };
-        Some(self.gap.map_or(due, |gap| gap.postpones(due)))
+        self.gap.map_or(due, |gap| gap.postpones(due))
     }
 }
 

@@ -108,6 +108,12 @@ pub struct Standing {
     /// The incident of its key's last alert, to which it returns if that is still open then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returning: Option<IncidentId>,
+    /// All that triggered it so far said that nothing is wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub informs: bool,
+    /// Since when that is not so any more, if it was so at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_since: Option<Timestamp>,
 }
 
 impl Standing {

@@ -265,11 +265,11 @@ impl Committer {
                     receipt.disposition.as_str(),
                     now.since(event.received_at).to_std(),
                 ),
-                (Input::Change(change), Ok(_)) => self.metrics.event_received(
+                (Input::Change(change), Ok(Outcome::Change(id))) => self.metrics.event_received(
                     &change.integration.name,
                     "change",
                     "change",
-                    "stored",
+                    if id.is_some() { "stored" } else { "duplicate" },
                     now.since(change.received_at).to_std(),
                 ),
                 _ => {}
@@ -288,7 +288,8 @@ impl Committer {
         for count in &changes.counts {
             self.metrics.noise(name(count.service_id), count.events, count.incidents);
         }
-        let Tally { silenced, inhibited, muted, paused, dropped, storms, flapping } = changes.tally;
+        let Tally { silenced, inhibited, muted, paused, dropped, storms, unheard, flapping } =
+            changes.tally;
         let suppressed = [
             ("silence", silenced),
             ("inhibition", inhibited),
@@ -300,6 +301,7 @@ impl Committer {
             self.metrics.suppressed(reason, alerts);
         }
         self.metrics.storms(storms);
+        self.metrics.unheard(unheard);
         self.metrics.flapping(flapping);
         for reason in Reason::ALL {
             let decided = changes.notifications.iter().filter(|told| told.reason == *reason);
@@ -429,6 +431,8 @@ impl Committer {
                 self.metrics.forget_service(&gone.name);
             }
         }
+        let receivers = new.receivers().map(|r| (r.name.as_str(), r.kind.as_str()));
+        self.metrics.outbox.set_receivers(receivers);
         let renamed = old
             .services()
             .any(|service| new.service(service.id).is_some_and(|now| now.name != service.name));

@@ -52,6 +52,13 @@ pub enum Unavailable {
     Draining,
 }
 
+/// One of several messages that came together.
+#[derive(Debug)]
+pub enum Submitted {
+    Event(Event, StoredBody),
+    Change(ChangeEvent),
+}
+
 /// A command on its way to the committer, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -127,10 +134,8 @@ impl Ingest {
         event: Event,
         body: StoredBody,
     ) -> Result<Receipt, Unavailable> {
-        let prepared = pipeline::prepare(&event, &integration, &self.directory.load());
         let held = body.text.len() + 1024;
-        let received_at = self.clock.now();
-        let input = EventInput { integration, received_at, event, body, prepared };
+        let input = self.event_input(integration, event, body);
         match self.submit(Input::Event(Arc::new(input)), held).await? {
             Outcome::Event(receipt) => Ok(receipt),
             Outcome::Change(_) | Outcome::Action(_) | Outcome::Test(_) | Outcome::Settled(_) => {
@@ -146,14 +151,12 @@ impl Ingest {
         event: Event,
         body: StoredBody,
     ) -> Result<Explained, Unavailable> {
-        let prepared = pipeline::prepare(&event, &integration, &self.directory.load());
         let bytes = body.text.len() + 1024;
         let Some(held) = Held::take(&self.budget, bytes) else {
             self.metrics.queue_refused();
             return Err(Unavailable::QueueFull);
         };
-        let received_at = self.clock.now();
-        let input = EventInput { integration, received_at, event, body, prepared };
+        let input = self.event_input(integration, event, body);
         let (answer, answered) = oneshot::channel();
         let command = Command::Explain(Arc::new(input), answer, held);
         self.queue.try_send(command).map_err(|error| {
@@ -163,13 +166,13 @@ impl Ingest {
         answered.await.unwrap_or(Err(Unavailable::Draining))
     }
 
-    /// Stores a change event.
+    /// Stores a change event; `None` if it came before.
     pub async fn submit_change(
         &self,
         integration: Arc<Integration>,
         change: ChangeEvent,
         bytes: usize,
-    ) -> Result<ChangeId, Unavailable> {
+    ) -> Result<Option<ChangeId>, Unavailable> {
         let received_at = self.clock.now();
         let input = ChangeInput { integration, received_at, change };
         match self.submit(Input::Change(Arc::new(input)), bytes + 1024).await? {
@@ -178,6 +181,51 @@ impl Ingest {
                 unreachable!("a change event is answered with its id")
             }
         }
+    }
+
+    /// Stores what came together, in its order: all of it is taken or nothing is. If this says
+    /// that it is unavailable, some of it may be on disk all the same.
+    pub async fn submit_all(
+        &self,
+        integration: &Arc<Integration>,
+        messages: Vec<Submitted>,
+    ) -> Result<Vec<Outcome>, Unavailable> {
+        let mut inputs = Vec::with_capacity(messages.len());
+        for message in messages {
+            let integration = Arc::clone(integration);
+            let (input, bytes) = match message {
+                Submitted::Event(event, body) => {
+                    let bytes = body.text.len();
+                    (Input::Event(Arc::new(self.event_input(integration, event, body))), bytes)
+                }
+                Submitted::Change(change) => {
+                    let bytes = change.custom_details.as_ref().map_or(0, |details| details.len());
+                    let received_at = self.clock.now();
+                    let input = ChangeInput { integration, received_at, change };
+                    (Input::Change(Arc::new(input)), bytes)
+                }
+            };
+            let Some(held) = Held::take(&self.budget, bytes + 1024) else {
+                self.metrics.queue_refused();
+                return Err(Unavailable::QueueFull);
+            };
+            inputs.push((input, held));
+        }
+        let places = self.queue.try_reserve_many(inputs.len()).map_err(|error| {
+            self.metrics.queue_refused();
+            unavailable(&error)
+        })?;
+        let mut answers = Vec::with_capacity(inputs.len());
+        for (place, (input, held)) in places.zip(inputs) {
+            let (answer, answered) = oneshot::channel();
+            place.send(Command::Input(input, answer, held));
+            answers.push(answered);
+        }
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answered in answers {
+            outcomes.push(answered.await.unwrap_or(Err(Unavailable::Draining))?);
+        }
+        Ok(outcomes)
     }
 
     /// Does what a person wants done to an alert or incident.
@@ -238,6 +286,16 @@ impl Ingest {
         let command = Command::Maintain(step, answer);
         self.queue.send(command).await.map_err(|_| Unavailable::Draining)?;
         answered.await.unwrap_or(Err(Unavailable::Draining))
+    }
+
+    fn event_input(
+        &self,
+        integration: Arc<Integration>,
+        event: Event,
+        body: StoredBody,
+    ) -> EventInput {
+        let prepared = pipeline::prepare(&event, &integration, &self.directory.load());
+        EventInput { integration, received_at: self.clock.now(), event, body, prepared }
     }
 
     async fn submit(&self, input: Input, bytes: usize) -> Result<Outcome, Unavailable> {

@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ingest;
 use crate::{
-    domain::{key_state, time::Span},
-    store::{Maintenance, Store},
+    domain::{
+        key_state,
+        time::{Span, Timestamp},
+    },
+    store::{Maintenance, Store, outbox::Backlog},
     telemetry::metrics::Metrics,
 };
 
@@ -75,6 +78,7 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
         let now = ingest.now();
         let steps = [
             Maintenance::PurgeEvents { before: now.minus(retention.events) },
+            Maintenance::PurgeSentIds { before: now.minus(retention.events) },
             Maintenance::PurgeAlerts { before: now.minus(retention.alerts) },
             Maintenance::PurgeChanges { before: now.minus(retention.changes) },
             Maintenance::PurgeDeliveries { before: now.minus(retention.deliveries) },
@@ -99,15 +103,35 @@ pub async fn purge(ingest: Ingest, retention: Retention, stop: CancellationToken
 }
 
 /// Measures what has to be looked up to be known.
-pub async fn measure(store: Arc<dyn Store>, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub async fn measure(
+    ingest: Ingest,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     loop {
         if let Ok(bytes) = store.size_bytes().await {
             metrics.database_size(bytes);
+        }
+        if let Ok(backlog) = store.backlog().await {
+            let now = ingest.now();
+            metrics.outbox.set_backlog(&ages(&backlog, now));
         }
         if !pause(MEASURE_EVERY, &stop).await {
             return;
         }
     }
+}
+
+/// What waits for each receiver, as the gauges take it.
+fn ages(backlog: &[Backlog], now: Timestamp) -> Vec<(&str, i64, f64)> {
+    backlog
+        .iter()
+        .map(|of| {
+            let age = of.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest).to_std());
+            (of.receiver.as_str(), of.pending, age.as_secs_f64())
+        })
+        .collect()
 }
 
 /// Waits; says whether to go on.

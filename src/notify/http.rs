@@ -96,6 +96,8 @@ impl Resolve for GuardedNames {
 impl Http {
     /// `Err` says why there can be no client: TLS cannot be set up.
     pub fn new(guard: Guard) -> Result<Self, reqwest::Error> {
+        // Whoever was first is as good.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let builder = || {
             Client::builder()
                 .connect_timeout(CONNECT_TIMEOUT)

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         id::DeliveryId,
         notify::Reason,
-        receiver::ReceiverKind,
+        receiver::{ReceiverKind, private_address},
         time::{Span, Timestamp},
     },
     store::query::views::{AlertView, IncidentView},
@@ -182,6 +182,31 @@ pub fn notifier(
         ReceiverKind::Webhook => Box::new(webhook::Webhook::new(settings, secrets, http)?),
         ReceiverKind::Email => Box::new(email::Email::new(settings, secrets, http.guard())?),
     })
+}
+
+/// What is wrong with settings that have their form: a template that cannot be read, an address
+/// that is written out and not allowed. Each with the member that it is about.
+pub fn mistakes(
+    kind: ReceiverKind,
+    settings: &Map<String, Value>,
+    guard: Guard,
+) -> Vec<(&'static str, String)> {
+    let mut mistakes = Vec::new();
+    if let Some((member, address)) = private_address(settings)
+        && !guard.trusts("", &[])
+    {
+        let what = format!(
+            "is at {address}, which is a private address: name it in allowed_hosts, or set \
+             outbound.allow_private_addresses"
+        );
+        mistakes.push((member, what));
+    }
+    if kind == ReceiverKind::Webhook
+        && let Err(what) = webhook::check_template(settings)
+    {
+        mistakes.push(("template", what));
+    }
+    mistakes
 }
 
 impl Sent {

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Known, PolicyError, PolicyFile};
-use crate::domain::{read::FieldError, suggest};
+use crate::{
+    domain::{read::FieldError, receiver::ReceiverKind, suggest},
+    notify,
+};
 
 /// Looks at the JSON, where every name has its path, whatever else is wrong around it.
 pub(super) fn names(file: &Value, known: &Known, errors: &mut Vec<FieldError>) {
@@ -33,6 +36,13 @@ pub(super) fn names(file: &Value, known: &Known, errors: &mut Vec<FieldError>) {
         names.refers(&receiver["fallback"], path, "receiver", &receivers);
     }
     names.fallbacks();
+    for (i, receiver) in items(&file["receivers"]) {
+        let kind = receiver["kind"].as_str().and_then(ReceiverKind::parse);
+        let (Some(kind), Some(settings)) = (kind, receiver.as_object()) else { continue };
+        for (member, what) in notify::mistakes(kind, settings, known.guard) {
+            errors.push((format!("receivers[{i}].{member}"), what));
+        }
+    }
 }
 
 struct Names<'f> {

@@ -22,7 +22,7 @@ pub use self::{
     schema::schema,
     yaml::Mark,
 };
-use crate::domain::routing::Directory;
+use crate::{domain::routing::Directory, notify::Guard};
 
 /// A mistake in a policy file, or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +54,14 @@ impl fmt::Display for PolicyError {
 pub struct Known {
     pub services: BTreeSet<String>,
     pub receivers: BTreeSet<String>,
+    /// Which addresses receivers may have.
+    pub guard: Guard,
 }
 
 impl Known {
-    pub fn of(directory: &Directory) -> Self {
+    pub fn of(directory: &Directory, guard: Guard) -> Self {
         Self {
+            guard,
             services: directory.services().map(|service| service.name.clone()).collect(),
             receivers: directory.receivers().map(|receiver| receiver.name.clone()).collect(),
         }
@@ -69,6 +72,6 @@ impl Known {
 impl Default for Known {
     fn default() -> Self {
         let services = BTreeSet::from([plan::DEFAULT_SERVICE.to_owned()]);
-        Self { services, receivers: BTreeSet::new() }
+        Self { services, receivers: BTreeSet::new(), guard: Guard::new(false) }
     }
 }

@@ -243,8 +243,9 @@ fn receivers() -> Value {
             "transitions": object(&[], json!({"resolve": text(), "reopen": text()})),
             "reopen_within": definition("span"),
         })),
-        receiver(ReceiverKind::Webhook, &["url"], json!({
-            "url": url(), "secret_env": text(), "secret_file": text(),
+        receiver(ReceiverKind::Webhook, &[], json!({
+            "url": url(), "url_env": text(), "url_file": text(),
+            "secret_env": text(), "secret_file": text(),
             "format": {"enum": ["dutygate", "alertmanager"]},
             "template": text(),
             "headers": {"type": "object", "additionalProperties": {"anyOf": [

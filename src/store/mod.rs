@@ -108,6 +108,10 @@ pub enum Maintenance {
     Alive {
         now: Timestamp,
     },
+    /// Ids of messages that came before then.
+    PurgeSentIds {
+        before: Timestamp,
+    },
     /// Keys that nothing was heard of since then.
     PurgeKeys {
         before: Timestamp,

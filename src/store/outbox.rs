@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{
     StoreError,
     query::{
-        Listed, Page,
+        IncidentRef, Listed, Page,
         views::{AlertView, DeliveryView, IncidentView},
     },
 };
@@ -36,6 +36,9 @@ closed_enum! {
     /// Whether a receiver knows of an incident, or an alert, that is not resolved there.
     Knows { No = "no", Maybe = "maybe", Yes = "yes" }
 }
+
+/// How the error of a resolve begins that was not sent because its receiver knew of nothing.
+pub const NEVER_TOLD: &str = "never told";
 
 /// A receiver as it was at one version. Never changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,14 +184,14 @@ pub struct DeadLetter {
     pub error: Option<String>,
 }
 
-/// What deliveries are listed.
+/// What a delivery has to be. Within one member one value has to fit, and all members have to; an
+/// empty member fits everything.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     pub states: Vec<DeliveryState>,
-    /// By name or id.
+    /// By the name that it had when it was owed, or by id.
     pub receivers: Vec<String>,
-    /// By number.
-    pub incidents: Vec<i64>,
+    pub incidents: Vec<IncidentRef>,
 }
 
 /// What came of retrying by hand.
@@ -225,6 +228,9 @@ pub trait Outbox: Send + Sync {
     /// What each is about, in their order; `None` if that is gone.
     async fn subjects(&self, of: &[Leased]) -> Result<Vec<Option<Subject>>, StoreError>;
 
+    /// Receivers that have, or ever had, this name or id.
+    async fn receivers_called(&self, name_or_id: &str) -> Result<Vec<ReceiverId>, StoreError>;
+
     /// Queues a dead delivery again, and the resolve behind it.
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError>;
 
@@ -235,10 +241,11 @@ pub trait Outbox: Send + Sync {
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// They have been.
-    async fn note(&self, dead: &[DeliveryId]) -> Result<(), StoreError>;
+    async fn dealt_with(&self, dead: &[DeliveryId]) -> Result<(), StoreError>;
 
-    /// Which receivers have dead deliveries that were never retried, by name.
-    async fn receivers_with_dead(&self) -> Result<Vec<String>, StoreError>;
+    /// Which receivers, by name, have dead deliveries: of incidents that are open, or that died
+    /// since then.
+    async fn receivers_with_dead(&self, since: Timestamp) -> Result<Vec<String>, StoreError>;
 
     async fn deliveries(
         &self,

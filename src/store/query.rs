@@ -233,6 +233,8 @@ pub trait Reads: Send + Sync {
         id: IncidentId,
         page: Page,
     ) -> Result<Listed<TimelineView>, StoreError>;
+    /// The newest note by `actor` that says exactly `text`.
+    async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError>;
     /// Change events of the incident's service in the hour before it began, newest first.
     async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError>;
     /// Incidents of the same service, opened in the 30 days before, whose titles are like its own:

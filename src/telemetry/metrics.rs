@@ -30,6 +30,7 @@ pub struct Metrics {
     alerts_suppressed: IntCounterVec,
     flapping_alerts: IntGauge,
     storms: IntCounter,
+    incidents_unheard: IntCounter,
     notifications_decided: IntCounterVec,
     noise_reduction: GaugeVec,
     /// Events and incidents of each service since the start, behind the ratio.
@@ -120,6 +121,10 @@ impl Metrics {
                 "dutygate_storms_total",
                 "How often an incident reached a storm threshold",
             )?,
+            incidents_unheard: IntCounter::new(
+                "dutygate_incidents_unheard_total",
+                "Incidents that were opened and of which no notify rule tells anybody",
+            )?,
             notifications_decided: IntCounterVec::new(
                 Opts::new(
                     "dutygate_notifications_decided_total",
@@ -191,6 +196,7 @@ impl Metrics {
         r.register(Box::new(self.alerts_suppressed.clone()))?;
         r.register(Box::new(self.flapping_alerts.clone()))?;
         r.register(Box::new(self.storms.clone()))?;
+        r.register(Box::new(self.incidents_unheard.clone()))?;
         r.register(Box::new(self.notifications_decided.clone()))?;
         r.register(Box::new(self.noise_reduction.clone()))?;
         r.register(Box::new(self.database_size.clone()))?;
@@ -272,6 +278,11 @@ impl Metrics {
 
     pub fn storms(&self, reached: u64) {
         self.storms.inc_by(reached);
+    }
+
+    /// So many incidents were opened of which nobody is told.
+    pub fn unheard(&self, opened: u64) {
+        self.incidents_unheard.inc_by(opened);
     }
 
     /// So many notifications were decided for this reason.

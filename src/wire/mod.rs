@@ -1,11 +1,13 @@
-//! Bytes in, events out: what PagerDuty's clients send, and what they must get back.
+//! Bytes in, events out: what PagerDuty's clients and Guance send, and what they must get back.
 //!
 //! [`decode`] turns one body into a validated [`Message`] with the key it came by and the text that
-//! may be stored. [`inflate`](inflate::inflate) comes before it, [`reply`](pagerduty::reply) after.
+//! may be stored; [`guance::decode`] turns one into several. [`inflate`](inflate::inflate) comes
+//! before them, [`reply`](pagerduty::reply) after.
 //!
 //! Deliberately not here: I/O, HTTP status codes, whether a key is known, whether a time is
 //! plausible. The same bytes always decode to the same result.
 
+pub mod guance;
 pub mod inflate;
 mod json;
 mod mask;
@@ -44,7 +46,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// The API to answer in when the body cannot be looked at.
-    fn default_api(self) -> Api {
+    pub fn default_api(self) -> Api {
         match self {
             Self::V1 => Api::V1,
             Self::Either | Self::V2 => Api::V2,
@@ -139,9 +141,9 @@ pub struct Rejection {
 
 impl Rejection {
     /// Of a body that was not looked into: too large, not inflatable, not JSON.
-    pub fn of_unread(endpoint: Endpoint, keys: GivenKeys<'_>, reason: RejectReason) -> Self {
+    pub fn of_unread(api: Api, keys: GivenKeys<'_>, reason: RejectReason) -> Self {
         let key = keys.url().or(keys.header()).map(SentKey::new);
-        Self::new(endpoint.default_api(), key, reason)
+        Self::new(api, key, reason)
     }
 
     fn new(api: Api, key: Option<SentKey>, reason: RejectReason) -> Self {
@@ -174,10 +176,11 @@ impl From<InflateError> for RejectReason {
 
 /// Decodes one body, already inflated, that came to `endpoint`.
 pub fn decode(endpoint: Endpoint, keys: GivenKeys<'_>, body: &[u8]) -> Result<Decoded, Rejection> {
+    let unread = |reason| Rejection::of_unread(endpoint.default_api(), keys, reason);
     if body.len() > MAX_BODY_BYTES {
-        return Err(Rejection::of_unread(endpoint, keys, RejectReason::TooLarge));
+        return Err(unread(RejectReason::TooLarge));
     }
-    let unreadable = |_| Rejection::of_unread(endpoint, keys, RejectReason::Unreadable);
+    let unreadable = |_| unread(RejectReason::Unreadable);
     let text = json::check(body).map_err(unreadable)?;
     let fields = Fields::read(text).map_err(unreadable)?;
 

@@ -84,9 +84,13 @@ class Process:
 
 
 class Gateway:
-    """A `dutygate serve` with a database of its own."""
+    """A `dutygate serve` with a database of its own.
 
-    def __init__(self, directory: Path):
+    `settings` are more variables of its environment: settings of the gateway, and secrets of its
+    receivers. Receivers are on this machine, so private addresses are allowed.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None):
         self.key = secrets.token_hex(16)
         self._token = secrets.token_hex(32)
         port = free_port()
@@ -98,7 +102,8 @@ class Gateway:
             "DUTYGATE_DATABASE_URL": f"sqlite://{directory}/dutygate.db",
             "DUTYGATE_DEFAULT_INTEGRATION_KEY": self.key,
             "DUTYGATE_ADMIN_TOKEN": self._token,
-        }
+            "DUTYGATE_OUTBOUND_ALLOW_PRIVATE_ADDRESSES": "true",
+        } | dict(settings or {})
         self.process = Process("gateway", [os.environ["DUTYGATE_BIN"], "serve"], directory, inherited | settings)
         try:
             eventually(self._is_ready, "the gateway's /readyz to answer 200")
@@ -121,6 +126,26 @@ class Gateway:
         )
         assert response.status_code == 200, f"GET {response.url}: {response.status_code} {response.text}"
         return response.json()
+
+    def apply(self, policy: str) -> None:
+        """Makes the configuration what a policy file, as YAML, says."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/yaml"}
+        response = requests.put(f"{self.url}/api/v1/policy", data=policy.encode(), headers=headers, timeout=30)
+        assert response.status_code == 200, f"PUT /policy: {response.status_code} {response.text}"
+
+    def integration_key(self, name: str, service: str, kind: str = "pagerduty") -> str:
+        """Makes an integration and returns its key."""
+        response = requests.post(
+            f"{self.url}/api/v1/integrations",
+            json={"name": name, "service": service, "type": kind},
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=10,
+        )
+        assert response.status_code == 201, response.text
+        return response.json()["key"]
+
+    def deliveries(self, **filters: str) -> list[Json]:
+        return self.get("/api/v1/deliveries", **filters)["items"]
 
     def alerts(self, **filters: str) -> list[Json]:
         return self.get("/api/v1/alerts", **filters)["items"]

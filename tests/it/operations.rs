@@ -287,6 +287,9 @@ async fn the_heartbeat_is_called_while_all_is_well() {
 #[tokio::test]
 async fn every_metric_is_in_the_list_and_the_list_has_no_other() {
     let gateway = TestGateway::start().await;
+    let receiver = json!({"name": "hook", "kind": "webhook", "url": "https://example.com/in",
+        "secret_env": "HOOK_SECRET"});
+    gateway.call("POST", "/receivers", Some(receiver), 201).await;
     gateway.enqueue(&trigger("k", "s"), 202).await;
     gateway.post("/v2/enqueue", "no JSON".to_owned(), 400).await;
 

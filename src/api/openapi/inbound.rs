@@ -4,8 +4,8 @@ use serde_json::json;
 use utoipa::{
     ToSchema,
     openapi::{
-        self, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OneOfBuilder, PathItem,
-        Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder, Schema,
+        self, ArrayBuilder, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OneOfBuilder,
+        PathItem, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder, Schema,
         path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         schema::{SchemaType, Type},
@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use crate::{
-    api::inbound::PATHS,
+    api::inbound::{GUANCE_PATH, PATHS},
     domain::event::Api,
     wire::{Endpoint, pagerduty::reply::Reply},
 };
@@ -158,6 +158,57 @@ pub struct ChangePayload {
     pub custom_details: Option<serde_json::Value>,
 }
 
+/// An event of Guance (观测云), as the webhook of its monitors sends it: an object with fields whose
+/// names begin with `df_`. These are looked at; all are kept, in the alert's `custom_details`.
+#[derive(Debug, ToSchema)]
+#[schema(example = json!({
+    "df_event_id": "event-f20a38aa58b54c6c8d4c9a84e655db1a", "df_status": "critical",
+    "df_title": "Disk of share is full", "df_message": "Used: 100.00 %", "Result": 100,
+    "df_monitor_checker_event_ref": "13713ac25e993a37d2ca5899e2a7bba6",
+    "df_monitor_checker_name": "Disk is full", "df_monitor_checker": "custom_metric",
+    "df_monitor_name": "Default", "df_dimension_tags": "{\"host\":\"share\"}", "df_label": "[]",
+    "df_event_link": "https://console.guance.com/keyevents/monitor", "host": "share",
+    "df_workspace_uuid": "wksp_968577392a1c4714a464cd2f6ee42a9c",
+    "df_workspace_name": "observer", "timestamp": 1_693_034_940, "date": 1_693_034_940,
+}))]
+pub struct EventGuance {
+    /// What comes again with an id that came before changes nothing.
+    pub df_event_id: Option<String>,
+    /// `critical`, `error`, `warning` and `nodata` trigger; `info` informs; `ok`, `nodata_ok`,
+    /// `nodata_as_ok` and `manual_ok` resolve. Anything else triggers as a warning.
+    pub df_status: Option<String>,
+    /// Resolves with the same words as `df_status`.
+    pub df_sub_status: Option<String>,
+    /// Resolves if it is `ok`.
+    pub df_fault_status: Option<String>,
+    /// `audit` and `change` make it a change event.
+    pub df_source: Option<String>,
+    pub df_title: Option<String>,
+    pub df_message: Option<String>,
+    /// Names the problem, within its workspace.
+    pub df_monitor_checker_event_ref: Option<String>,
+    pub df_monitor_checker_id: Option<String>,
+    pub df_monitor_checker_name: Option<String>,
+    pub df_monitor_checker: Option<String>,
+    pub df_monitor_name: Option<String>,
+    /// A JSON object, in a string.
+    pub df_dimension_tags: Option<String>,
+    /// A JSON list, in a string.
+    pub df_label: Option<String>,
+    pub df_event_link: Option<String>,
+    pub df_workspace_uuid: Option<String>,
+    pub df_workspace_name: Option<String>,
+    /// Seconds since 1970.
+    pub timestamp: Option<i64>,
+}
+
+/// A list of events of Guance.
+#[derive(Debug, ToSchema)]
+pub struct EventsGuance {
+    #[schema(min_items = 1, max_items = 1000)]
+    pub events: Vec<EventGuance>,
+}
+
 /// The answer to an emitter, as PagerDuty gives it.
 #[derive(Debug, ToSchema)]
 pub struct EmitterAnswer {
@@ -168,9 +219,12 @@ pub struct EmitterAnswer {
     /// Everything that is wrong, on a refusal only.
     #[schema(nullable = false)]
     pub errors: Option<Vec<String>>,
-    /// Of an accepted V2 event; made if it had none.
+    /// Of an accepted event of V2 or Guance; made if it had none.
     #[schema(nullable = false)]
     pub dedup_key: Option<String>,
+    /// Of an accepted list of Guance: those of its events, in their order.
+    #[schema(nullable = false)]
+    pub dedup_keys: Option<Vec<String>>,
     /// Of an accepted V1 event; made if it had none.
     #[schema(nullable = false)]
     pub incident_key: Option<String>,
@@ -182,11 +236,14 @@ pub(super) fn add(document: &mut openapi::OpenApi) {
         let item = PathItem::new(HttpMethod::Post, operation(path, endpoint));
         document.paths.paths.insert(path.to_owned(), item);
     }
+    let item = PathItem::new(HttpMethod::Post, guance());
+    document.paths.paths.insert(GUANCE_PATH.to_owned(), item);
     let components = document.components.get_or_insert_default();
     let mut found: Vec<(String, RefOr<Schema>)> = Vec::new();
     add_schema::<EventV2>(&mut found);
     add_schema::<EventV1>(&mut found);
     add_schema::<ChangeEvent>(&mut found);
+    add_schema::<EventsGuance>(&mut found);
     add_schema::<EmitterAnswer>(&mut found);
     components.schemas.extend(found);
 }
@@ -216,15 +273,43 @@ fn operation(path: &str, endpoint: Endpoint) -> Operation {
             "As PagerDuty's `POST https://events.pagerduty.com/v2/change/enqueue`.",
         ),
     };
-    let mut description = about.to_owned();
-    description.push_str(
-        "\n\nThe key is the first that is there of: path, query, body, header `X-Routing-Key`. A \
-         body may be compressed (`Content-Encoding: gzip`, `deflate` or `zstd`); its \
-         `Content-Type` is not looked at. An answer of success means that the event is on disk.",
-    );
+    let mut description = format!("{about}{COMMON}");
     if path.starts_with("/event/push/alert/pagerduty/") {
         description.push_str("\n\nAn alias for clients that append to a base URL.");
     }
+    described(path, summary, description, body(endpoint), responses(endpoint))
+}
+
+const COMMON: &str = "\n\nThe key is the first that is there of: path, query, body, header \
+                      `X-Routing-Key`. A body may be compressed (`Content-Encoding: gzip`, \
+                      `deflate` or `zstd`); its `Content-Type` is not looked at. An answer of \
+                      success means that the event is on disk.";
+
+fn guance() -> Operation {
+    let about = "Takes what the webhook of a monitor sends: one event, an array of events, or an \
+                 object with such an array as `events`. Of a list all events are taken or none. \
+                 What comes again with a `df_event_id` that came before is answered alike and \
+                 changes nothing.";
+    let named = |name: &str| RefOr::from(Ref::from_schema_name(name));
+    let array = ArrayBuilder::new().items(named("EventGuance")).max_items(Some(1000));
+    let body =
+        OneOfBuilder::new().item(named("EventGuance")).item(named("EventsGuance")).item(array);
+    let body = RefOr::T(Schema::OneOf(body.build()));
+    let key = "guance:wksp_968577392a1c4714a464cd2f6ee42a9c:13713ac25e993a37d2ca5899e2a7bba6";
+    let accepted = vec![Reply::AcceptedGuance { dedup_key: Some(key) }];
+    let error = "Event is invalid (must be an object with fields whose names begin with 'df_')";
+    let responses = answers(accepted, &[Api::Guance], error);
+    let summary = "Send events of Guance (观测云)";
+    described(GUANCE_PATH, summary, format!("{about}{COMMON}"), body, responses)
+}
+
+fn described(
+    path: &str,
+    summary: &str,
+    description: String,
+    body: RefOr<Schema>,
+    responses: openapi::Responses,
+) -> Operation {
     let id: Vec<&str> =
         path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     OperationBuilder::new()
@@ -235,14 +320,11 @@ fn operation(path: &str, endpoint: Endpoint) -> Operation {
         .parameters(Some(parameters(path)))
         .request_body(Some(
             RequestBodyBuilder::new()
-                .content(
-                    "application/json",
-                    ContentBuilder::new().schema(Some(body(endpoint))).build(),
-                )
+                .content("application/json", ContentBuilder::new().schema(Some(body)).build())
                 .required(Some(Required::True))
                 .build(),
         ))
-        .responses(responses(endpoint))
+        .responses(responses)
         .build()
 }
 
@@ -286,15 +368,19 @@ fn body(endpoint: Endpoint) -> RefOr<Schema> {
 fn responses(endpoint: Endpoint) -> openapi::Responses {
     let v1 = Reply::AcceptedV1 { incident_key: "srv01/HTTP" };
     let v2 = Reply::AcceptedV2 { dedup_key: "srv01/mysql" };
-    let throttled = |api| Reply::Throttled { api };
-    let (accepted, version, example) = match endpoint {
-        Endpoint::V1 => (vec![v1], Api::V1, "Service key is missing or blank"),
-        Endpoint::V2 => (vec![v2], Api::V2, "'payload.severity' is missing or blank"),
+    let no_severity = "'payload.severity' is missing or blank";
+    match endpoint {
+        Endpoint::V1 => answers(vec![v1], &[Api::V1], "Service key is missing or blank"),
+        Endpoint::V2 => answers(vec![v2], &[Api::V2], no_severity),
         Endpoint::Change => {
-            (vec![Reply::AcceptedChange], Api::Change, "'payload.summary' is missing or blank")
+            let no_summary = "'payload.summary' is missing or blank";
+            answers(vec![Reply::AcceptedChange], &[Api::Change], no_summary)
         }
-        Endpoint::Either => (vec![v2, v1], Api::V2, "'payload.severity' is missing or blank"),
-    };
+        Endpoint::Either => answers(vec![v2, v1], &[Api::V2, Api::V1], no_severity),
+    }
+}
+
+fn answers(accepted: Vec<Reply<'_>>, versions: &[Api], example: &str) -> openapi::Responses {
     let mut all: Vec<(Reply<'_>, &str)> =
         accepted.into_iter().map(|reply| (reply, "It is stored")).collect();
     let errors = [example.to_owned()];
@@ -302,9 +388,13 @@ fn responses(endpoint: Endpoint) -> openapi::Responses {
         Reply::Invalid { errors: &errors },
         "Not a valid event, the key is nobody's, or the body is no JSON or over 512 KB",
     ));
-    all.push((throttled(version), "Too many events of this integration (V2)"));
-    if matches!(endpoint, Endpoint::Either) {
-        all.push((throttled(Api::V1), "Too many events of this integration (V1)"));
+    for api in versions {
+        let what = match api {
+            Api::V1 => "Too many events of this integration (V1)",
+            Api::V2 | Api::Change => "Too many events of this integration (V2)",
+            Api::Guance => "Too many events of this integration",
+        };
+        all.push((Reply::Throttled { api: *api }, what));
     }
     all.push((Reply::Unavailable, "It cannot be stored now"));
     let mut responses = ResponsesBuilder::new();

@@ -20,9 +20,9 @@ use utoipa::{
 };
 
 use super::{
-    Api, alerts, audit, changes, events, explain, incidents, inhibition_rules, integrations,
-    operations, page, policy as policy_file, receivers, replay, routes, services, silences, stats,
-    table::Call, tokens,
+    Api, alerts, audit, changes, deliveries, events, explain, incidents, inhibition_rules,
+    integrations, operations, page, policy as policy_file, receivers, replay, routes, services,
+    silences, stats, table::Call, tokens, webhooks,
 };
 
 pub(super) const CALLS: &[Call] = &[Call::get("/api/openapi.json", || web::to(serve))];
@@ -38,7 +38,7 @@ const SCHEME: &str = "token";
             deduplicates, groups, explains.\n\n\
             **Emitters** send events with a routing key; the answers are PagerDuty's. The **JSON \
             API** below `/api/v1` takes an API token (`Authorization: Bearer …`) of the role \
-            `viewer` (reads), `responder` (also acts on alerts, incidents and silences) or `admin` (all).\n\n\
+            `viewer` (reads), `responder` (also acts on alerts, incidents, silences and deliveries) or `admin` (all).\n\n\
             Times are RFC 3339 in UTC with milliseconds, durations are `\"90s\"`, `\"15m\"`, \
             `\"4h\"`, `\"7d\"`, ids are UUIDs of version 7. Lists are newest first; a cursor stays \
             good while rows are added. Errors are `application/problem+json` (RFC 9457) and name \
@@ -65,6 +65,9 @@ const SCHEME: &str = "token";
         (name = "routes", description = "Which service takes an event of a shared integration: the \
             first that matches"),
         (name = "receivers", description = "Whom incidents are handed on to"),
+        (name = "deliveries", description = "What is owed to receivers, in which order, and what \
+            they answered"),
+        (name = "webhooks", description = "What is done elsewhere to incidents that were handed on"),
         (name = "inhibition_rules", description = "Which alerts explain which others; a view of \
             the rules that services have"),
         (name = "policy", description = "The configuration as a file, changed all at once"),
@@ -80,7 +83,7 @@ struct Base;
 /// The description as it is.
 pub fn document() -> openapi::OpenApi {
     let mut document = Base::openapi();
-    let parts: [fn() -> openapi::OpenApi; 18] = [
+    let parts: [fn() -> openapi::OpenApi; 20] = [
         alerts::Documented::openapi,
         incidents::Documented::openapi,
         events::Documented::openapi,
@@ -92,6 +95,7 @@ pub fn document() -> openapi::OpenApi {
         silences::Documented::openapi,
         routes::Documented::openapi,
         receivers::Documented::openapi,
+        deliveries::Documented::openapi,
         inhibition_rules::Documented::openapi,
         policy_file::Documented::openapi,
         replay::Documented::openapi,
@@ -99,6 +103,7 @@ pub fn document() -> openapi::OpenApi {
         audit::Documented::openapi,
         operations::Documented::openapi,
         page::Documented::openapi,
+        webhooks::Documented::openapi,
     ];
     for part in parts {
         document.merge(part());

@@ -1,5 +1,7 @@
 //! Calls of the API, in process, over a real temporary database.
 
+mod chained;
+mod deliveries;
 mod description;
 mod inhibition_rules;
 mod integrations;
@@ -12,6 +14,7 @@ mod services;
 mod silences;
 mod stats;
 mod tokens;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +41,7 @@ use crate::{
         ConfigAnswer, ConfigRequest, Ingest, RequestedBy,
         committer::{Committer, DatabaseHealth},
     },
+    outbox::Outlook,
     store::{Store, sqlite::SqliteStore},
     telemetry::metrics::Metrics,
 };
@@ -47,6 +51,9 @@ const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 
 /// What the environment says that `PAYMENTS_KEY` is.
 const KEY_OF_PAYMENTS: &str = "vutsrqponmlkjihgfedcba9876543210";
+
+/// What the environment says that `SIGNING_SECRET` is.
+const SIGNING_SECRET: &str = "rX0/2mB+signing+secret==";
 
 /// A gateway without a socket; it goes when it is dropped.
 struct Gateway {
@@ -116,10 +123,17 @@ impl Gateway {
             health,
             rejections: super::Rejections::default(),
             token_uses: super::TokenUses::default(),
+            webhooks: super::webhooks::Seen::default(),
             limits: Limits::new(524_288, Duration::from_secs(5), None),
-            environment: |name| (name == "PAYMENTS_KEY").then(|| KEY_OF_PAYMENTS.to_owned()),
+            environment: |name| match name {
+                "PAYMENTS_KEY" => Some(KEY_OF_PAYMENTS.to_owned()),
+                "SIGNING_SECRET" => Some(SIGNING_SECRET.to_owned()),
+                _ => None,
+            },
             base_url: "https://gate.example.com/duty".to_owned(),
             phase: Arc::default(),
+            outlook: Outlook::default(),
+            guard: crate::notify::Guard::new(false),
         });
         Self { api, clock, admin, _committing: closing.drop_guard(), _directory: directory }
     }

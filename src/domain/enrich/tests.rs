@@ -28,11 +28,8 @@ fn trigger(summary: &str) -> Event {
         images: Vec::new(),
         labels: BTreeMap::new(),
     };
-    Event {
-        api: Api::V2,
-        intent: Intent::Trigger { dedup_key: None, content: Box::new(content) },
-        sent_time: SentTime::default(),
-    }
+    let intent = Intent::Trigger { dedup_key: None, content: Box::new(content) };
+    Event::new(Api::V2, intent, SentTime::default())
 }
 
 /// The content after the steps, and what they say.

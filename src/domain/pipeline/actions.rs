@@ -61,7 +61,7 @@ impl Batch<'_> {
         let kind = TimelineKind::Resolved;
         self.working.tell(self.ids, now, Some(id), incident_id, kind, actor, reason);
         self.working.count(before.service_id, now).resolved_alerts += 1;
-        let lasted = by_source.then(|| now.since(before.first_event_at));
+        let lasted = by_source.then(|| now.since(before.began_at()));
         let by_person = !by_source && actor != TIMER;
         let held = self.flap_on_resolve(before, lasted, by_person, now);
         if let Some((until, incident)) = held.incident.zip(incident_id) {
@@ -191,9 +191,14 @@ impl Batch<'_> {
                 self.unacknowledge_alert(id, now, actor, "by hand");
                 ActionOutcome::Changed
             }
-            (Verb::Snooze(_) | Verb::Assign(_) | Verb::Merge(_) | Verb::FallBack { .. }, _) => {
-                ActionOutcome::Conflict("this is done to incidents, not to alerts")
-            }
+            (
+                Verb::Snooze(_)
+                | Verb::Assign(_)
+                | Verb::Merge(_)
+                | Verb::FallBack { .. }
+                | Verb::Retry { .. },
+                _,
+            ) => ActionOutcome::Conflict("this is done to incidents, not to alerts"),
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
             | (Verb::Resolve, Status::Resolved) => ActionOutcome::Unchanged,
@@ -230,6 +235,7 @@ impl Batch<'_> {
             (Verb::Unacknowledge, Status::Acknowledged) => {
                 let kind = TimelineKind::Unacknowledged;
                 self.working.tell(self.ids, now, None, Some(id), kind, actor, "by hand");
+                self.heard_there(id, actor);
                 self.wake_incident(id, now);
                 let reason = "its incident's acknowledgement was taken back";
                 for alert in self.open_alerts_of(id) {
@@ -244,8 +250,13 @@ impl Batch<'_> {
                 }
                 ActionOutcome::Changed
             }
-            (Verb::FallBack { from, to }, Status::Triggered | Status::Acknowledged) => {
-                self.fall_back(id, from, to, now)
+            // Once somebody is at work, nobody else has to be told.
+            (Verb::FallBack { from, to }, Status::Triggered) => self.fall_back(id, from, to, now),
+            (Verb::Retry { receiver, reason }, _) => {
+                let kind = TimelineKind::Retried;
+                let what = format!("{receiver}: {reason}");
+                self.working.tell(self.ids, now, None, Some(id), kind, actor, what);
+                ActionOutcome::Changed
             }
             (Verb::Assign(user), _) => self.assign(id, user.as_deref(), now, actor),
             (Verb::Snooze(span), Status::Triggered | Status::Acknowledged) => {
@@ -256,12 +267,26 @@ impl Batch<'_> {
             }
             (Verb::Acknowledge, Status::Acknowledged)
             | (Verb::Unacknowledge, Status::Triggered)
-            | (Verb::Resolve | Verb::FallBack { .. }, Status::Resolved) => ActionOutcome::Unchanged,
+            | (Verb::Resolve, Status::Resolved)
+            | (Verb::FallBack { .. }, Status::Acknowledged | Status::Resolved) => {
+                ActionOutcome::Unchanged
+            }
             (
                 Verb::Acknowledge | Verb::Unacknowledge | Verb::Snooze(_) | Verb::Merge(_),
                 Status::Resolved,
             ) => ActionOutcome::Conflict("the incident is resolved"),
         }
+    }
+
+    /// A receiver at which the acknowledgement was taken back need not be told so.
+    fn heard_there(&mut self, id: IncidentId, actor: &str) {
+        let Some(receiver) = actor.strip_prefix("pagerduty:") else { return };
+        self.working.change_incident(id, |incident| {
+            let holdings = incident.notices.holdings.iter_mut();
+            for holding in holdings.filter(|holding| &*holding.receiver == receiver) {
+                holding.acknowledged = false;
+            }
+        });
     }
 
     pub(super) fn unacknowledge_alert(

@@ -11,6 +11,7 @@ use crate::domain::{
     event::{Content, Disposition, Fingerprints, Intent, Severity},
     id::{AlertId, ContentSeq, EventSeq, ServiceId},
     key::DedupKey,
+    service::AutoResolve,
     standing::Standing,
     trace::{Stage, Trace},
 };
@@ -49,35 +50,16 @@ impl Batch<'_> {
         let input = &moved.map_or_else(|| Arc::clone(input), Arc::new);
         let (event_at, doubt) = input.event_at(now);
         self.route(&mut trace, input, service_id, open.is_some(), doubt);
-        for note in &input.prepared.enriched {
-            let rule = format!("enrich[{}]", note.rule);
-            trace.decided(Stage::Enrich, "changed", &note.what, &[("rule", &rule)]);
-        }
 
         let event_id = self.ids.event(now);
         self.working.count(service_id, now).events += 1;
         let at = Moment { now, event_at, event_id, service_id };
-        let merged = match (&input.event.intent, input.content(), open) {
-            (Intent::Trigger { .. }, Some(content), open) => {
-                if let Some(rule) = input.prepared.dropped {
-                    let rule = format!("drop[{rule}]");
-                    let reason = "a drop rule of the service matches";
-                    trace.decided(Stage::Drop, "dropped", reason, &[("rule", &rule)]);
-                    self.working.changes.tally.dropped += 1;
-                    Merged::nothing(Disposition::Dropped)
-                } else if let Some((id, _)) = open {
-                    self.merge(input, content, id, &at, &mut trace)
-                } else {
-                    let generated = given_key.is_none();
-                    self.open(input, content, key.clone(), generated, &at, &mut trace)
-                }
-            }
-            (_, _, Some((id, _))) => self.transition(input, id, &at, &mut trace),
-            (_, _, None) => {
-                let reason = "no open alert with this key on this integration";
-                trace.decided(Stage::Dedup, "ignored", reason, &[]);
-                Merged::nothing(Disposition::Ignored)
-            }
+        let merged = if self.working.came_before(integration.id, input.event.sent_id, now) {
+            let reason = "an event with this id came to this integration before";
+            trace.decided(Stage::Idempotency, "duplicate", reason, &[]);
+            Merged::nothing(Disposition::Duplicate)
+        } else {
+            self.take(input, &key, open.map(|(id, _)| id), &at, &mut trace)
         };
         let Merged { disposition, alert_id, previous, content } = merged;
         self.working.changes.events.push(NewEvent {
@@ -94,6 +76,42 @@ impl Batch<'_> {
             trace: trace.into_json(),
         });
         Receipt { event_id, alert_id, dedup_key: key, disposition }
+    }
+
+    /// An event that did not come before.
+    fn take(
+        &mut self,
+        input: &Arc<EventInput>,
+        key: &DedupKey,
+        open: Option<AlertId>,
+        at: &Moment,
+        trace: &mut Trace,
+    ) -> Merged {
+        for note in &input.prepared.enriched {
+            let rule = format!("enrich[{}]", note.rule);
+            trace.decided(Stage::Enrich, "changed", &note.what, &[("rule", &rule)]);
+        }
+        match (&input.event.intent, input.content(), open) {
+            (Intent::Trigger { dedup_key, .. }, Some(content), open) => {
+                if let Some(rule) = input.prepared.dropped {
+                    let rule = format!("drop[{rule}]");
+                    let reason = "a drop rule of the service matches";
+                    trace.decided(Stage::Drop, "dropped", reason, &[("rule", &rule)]);
+                    self.working.changes.tally.dropped += 1;
+                    Merged::nothing(Disposition::Dropped)
+                } else if let Some(id) = open {
+                    self.merge(input, content, id, at, trace)
+                } else {
+                    self.open(input, content, key.clone(), dedup_key.is_none(), at, trace)
+                }
+            }
+            (_, _, Some(id)) => self.transition(input, id, at, trace),
+            (_, _, None) => {
+                let reason = "no open alert with this key on this integration";
+                trace.decided(Stage::Dedup, "ignored", reason, &[]);
+                Merged::nothing(Disposition::Ignored)
+            }
+        }
     }
 
     fn route(
@@ -130,6 +148,22 @@ impl Batch<'_> {
         let Some(before) = self.working.alert(id).cloned() else {
             unreachable!("the alert was just looked up")
         };
+        let informs = input.event.informs;
+        if informs && !before.standing.informs {
+            let reason = "it says that nothing is wrong, and the open alert says that something is";
+            trace.decided(Stage::Dedup, "ignored", reason, &[("status", before.status.as_str())]);
+            self.working.change_alert(id, |alert| alert.last_event = at.event_id.row());
+            return Merged {
+                disposition: Disposition::Ignored,
+                alert_id: Some(id),
+                previous: Some(before.last_event),
+                content: None,
+            };
+        }
+        if before.standing.informs && !informs {
+            let reason = "something is wrong now, and only news of it was acknowledged";
+            self.unacknowledge_alert(id, at.now, &actor_of(input), reason);
+        }
         let content_id = if fingerprints.all == before.content.hash {
             None
         } else {
@@ -140,6 +174,10 @@ impl Batch<'_> {
         self.working.change_alert(id, |alert| {
             alert.merge(content.severity, at.event_at, at.now);
             alert.last_event = at.event_id.row();
+            if alert.standing.informs && !informs {
+                alert.standing.informs = false;
+                alert.standing.wrong_since = Some(at.now);
+            }
             if let Some(reference) = content_id {
                 alert.content = reference;
             }
@@ -200,7 +238,10 @@ impl Batch<'_> {
         } else {
             "no open alert with this key on this integration"
         };
-        trace.decided(Stage::Dedup, "opened", reason, &[]);
+        let informs = input.event.informs;
+        let lasts = informs.then(|| AutoResolve::INFORMING.after.to_string());
+        let lasts = lasts.as_deref().map(|lasts| ("resolves_after", lasts));
+        trace.decided(Stage::Dedup, "opened", reason, lasts.as_slice());
         let actor = actor_of(input);
         let previous = (!generated_key)
             .then(|| self.working.newest_alert(input.integration.id, &dedup_key).cloned())
@@ -232,6 +273,7 @@ impl Batch<'_> {
                 matches: input.prepared.matches.clone(),
                 group: input.prepared.group.clone(),
                 returning,
+                informs,
                 ..Standing::default()
             },
             flapping: false,
@@ -321,6 +363,9 @@ impl Batch<'_> {
     pub(super) fn change_event(&mut self, input: &Arc<ChangeInput>) -> Outcome {
         let now = self.working.clock(input.integration.service_id, input.received_at);
         self.settle(now);
+        if self.working.came_before(input.integration.id, input.change.sent_id, now) {
+            return Outcome::Change(None);
+        }
         let id = self.ids.change(now);
         let (event_at, _) = input.event_at(now);
         self.working.changes.change_events.push(NewChange {
@@ -329,6 +374,6 @@ impl Batch<'_> {
             received_at: now,
             event_at,
         });
-        Outcome::Change(id)
+        Outcome::Change(Some(id))
     }
 }

@@ -97,6 +97,10 @@ impl<'d> Batch<'d> {
         self.working.insert_incident(incident);
         self.working.count(service, now).incidents += 1;
         self.attach(id, incident_id, TimelineKind::Opened, reason, now, actor);
+        let nobody = self.working.incident(incident_id).is_some_and(|incident| {
+            incident.notices.holdings.is_empty() && incident.loudest().is_some()
+        });
+        self.working.changes.tally.unheard += u64::from(nobody);
     }
 
     fn rule(&self, service: ServiceId, rule: RuleId) -> Option<&'d GroupingRule> {

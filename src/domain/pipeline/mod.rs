@@ -39,6 +39,7 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
         match input {
             Input::Event(event) => {
                 let integration = event.integration.id;
+                keys.sent_ids.extend(event.event.sent_id.map(|id| (integration, id)));
                 if let Some(key) = event.event.intent.dedup_key() {
                     let severity = match &event.event.intent {
                         Intent::Trigger { .. } => event.content().map(|c| c.severity),
@@ -62,7 +63,11 @@ pub fn load_keys(inputs: &[Input]) -> LoadKeys {
                 }
                 keys.services.push(event.prepared.service_id);
             }
-            Input::Change(change) => keys.services.push(change.integration.service_id),
+            Input::Change(change) => {
+                let integration = &change.integration;
+                keys.sent_ids.extend(change.change.sent_id.map(|id| (integration.id, id)));
+                keys.services.push(integration.service_id);
+            }
             Input::Action(action) => match action.target {
                 Target::Alert(id) => keys.alerts.push(id),
                 Target::Incident(id) => {

@@ -50,7 +50,7 @@ impl Batch<'_> {
         // A changed policy may say that it was due before it was made: never before `now`.
         match first {
             Some(at) if resolve == Some(at) => {
-                let reason = timers.auto_resolve.map_or_else(String::new, |auto| {
+                let reason = alert.auto_resolve(&timers).map_or_else(String::new, |auto| {
                     let from = match auto.from {
                         AutoResolveFrom::FirstEvent => "its first event",
                         AutoResolveFrom::LastEvent => "its last event",

@@ -21,7 +21,8 @@ type Check = fn(&mut Place<'_>, &Value);
 /// What an object may hold.
 struct Table {
     members: &'static [(&'static str, Check)],
-    /// What is secret: `…_env` or `…_file` says where it is.
+    /// What is secret: `…_env` or `…_file` says where it is. One that is a member too may be given
+    /// itself.
     secrets: &'static [&'static str],
     required: &'static [&'static str],
 }
@@ -84,7 +85,8 @@ const WEBHOOK: Table = Table {
         }),
         ("headers", headers),
     ],
-    secrets: &["secret"],
+    // Addresses of chat services are secrets themselves: who knows one may write there.
+    secrets: &["secret", "url"],
     required: &["url"],
 };
 
@@ -155,13 +157,17 @@ impl Table {
             }
         }
         for secret in self.secrets {
-            let (env, file) = (format!("{secret}_env"), format!("{secret}_file"));
-            let given = |key: &str| object.contains_key(key);
-            let required = self.required.contains(secret) && !given(secret);
-            if given(&env) && given(&file) {
-                place.member(&file).wrong(format!("cannot be together with {env}"));
-            } else if required && !given(&env) && !given(&file) {
-                place.member(&env).wrong(format!("is required, or {file}"));
+            let is_member = self.members.iter().any(|(name, _)| name == secret);
+            let ways = [(*secret).to_owned(), format!("{secret}_env"), format!("{secret}_file")];
+            let ways = if is_member { &ways[..] } else { &ways[1..] };
+            let given: Vec<&String> = ways.iter().filter(|way| object.contains_key(*way)).collect();
+            if let [first, second, ..] = given[..] {
+                place.member(second).wrong(format!("cannot be together with {first}"));
+            } else if given.is_empty()
+                && self.required.contains(secret)
+                && !object.contains_key(*secret)
+            {
+                place.member(&ways[0]).wrong(format!("is required, or {}", ways[1..].join(" or ")));
             }
         }
         for key in self.required.iter().filter(|key| !self.secrets.contains(key)) {

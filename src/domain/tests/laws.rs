@@ -53,7 +53,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let event = (prop::option::weighted(0.9, 0..4_u8), what()).prop_map(|(key, what)| {
         // Only a trigger may come without a key.
         let key = match what {
-            What::Trigger { .. } => key,
+            What::Trigger { .. } | What::WithId { .. } => key,
             What::Acknowledge | What::Resolve => Some(key.unwrap_or(0)),
         };
         Happening::Event { key, what }

@@ -12,12 +12,16 @@ use crate::domain::{
     alert::Alert,
     changes::{Changes, EventInput, HourlyCount, Input, NewNotification, Outcome, TimelineEntry},
     delivery::NewDelivery,
-    event::{Action, Api, Content, Disposition, Event, Intent, SentTime, Severity, StoredBody},
+    event::{
+        Action, Api, Content, Disposition, Event, Intent, SentId, SentTime, Severity, StoredBody,
+    },
     id::{AlertId, EventId, Ids, IncidentId, IntegrationId, RuleId, Sequences, ServiceId},
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey, TARGETS_MAX},
+    loading::{
+        Asked, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceId, SourceKey, TARGETS_MAX,
+    },
     pipeline,
     routing::Directory,
     service::{Integration, IntegrationType, Service, ServicePolicy},
@@ -42,6 +46,7 @@ pub(crate) struct State {
     targets: BTreeSet<(InhibitionKey, AlertId)>,
     templates: BTreeMap<(ServiceId, RuleId), Arc<Templates>>,
     pub(crate) notifications: Vec<NewNotification>,
+    pub(crate) sent_ids: BTreeMap<SourceId, Timestamp>,
     pub(crate) deliveries: Vec<NewDelivery>,
 }
 
@@ -106,10 +111,20 @@ impl World {
                 dedup_key,
                 content: Box::new(content(key.unwrap_or("none"), severity, class)),
             },
+            What::WithId { informs, class, .. } => {
+                let severity = if informs { Severity::Info } else { Severity::Error };
+                let content = Box::new(content(key.unwrap_or("none"), severity, class));
+                Intent::Trigger { dedup_key, content }
+            }
             What::Acknowledge => Intent::Acknowledge { dedup_key: dedup_key.unwrap() },
             What::Resolve => Intent::Resolve { dedup_key: dedup_key.unwrap() },
         };
-        self.input(&self.integration, Timestamp::from_millis(at), intent)
+        let mut event = Event::new(Api::V2, intent, SentTime::default());
+        if let What::WithId { id, informs, .. } = what {
+            event.sent_id = Some(SentId::of(&id.to_string()));
+            event.informs = informs;
+        }
+        self.event_input(&self.integration, Timestamp::from_millis(at), event)
     }
 
     /// The same of any integration and with any content.
@@ -119,7 +134,16 @@ impl World {
         received_at: Timestamp,
         intent: Intent,
     ) -> Input {
-        let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
+        let event = Event::new(Api::V2, intent, SentTime::default());
+        self.event_input(integration, received_at, event)
+    }
+
+    pub(crate) fn event_input(
+        &self,
+        integration: &Arc<Integration>,
+        received_at: Timestamp,
+        event: Event,
+    ) -> Input {
         let prepared = pipeline::prepare(&event, integration, &self.directory);
         Input::Event(Arc::new(EventInput {
             integration: Arc::clone(integration),
@@ -142,7 +166,16 @@ impl World {
 /// What an event of a test wants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
-    Trigger { severity: Severity, class: &'static str },
+    Trigger {
+        severity: Severity,
+        class: &'static str,
+    },
+    /// A trigger with an id of its sender's, of an error or one that only informs.
+    WithId {
+        id: u8,
+        informs: bool,
+        class: &'static str,
+    },
     Acknowledge,
     Resolve,
 }
@@ -150,7 +183,7 @@ pub(crate) enum What {
 impl What {
     pub(crate) fn action(self) -> Action {
         match self {
-            Self::Trigger { .. } => Action::Trigger,
+            Self::Trigger { .. } | Self::WithId { .. } => Action::Trigger,
             Self::Acknowledge => Action::Acknowledge,
             Self::Resolve => Action::Resolve,
         }
@@ -315,6 +348,12 @@ impl State {
             targets,
             contents: keys.contents.iter().filter_map(said).collect(),
             templates: keys.templates.iter().map(learned).collect(),
+            sent_ids: keys
+                .sent_ids
+                .iter()
+                .filter(|id| self.sent_ids.contains_key(id))
+                .copied()
+                .collect(),
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -380,6 +419,7 @@ impl State {
             self.templates.insert(*rule, Arc::clone(learned));
         }
         self.notifications.extend(changes.notifications.iter().cloned());
+        self.sent_ids.extend(changes.sent_ids.iter().copied());
         self.deliveries.extend(changes.deliveries.iter().cloned());
     }
 }

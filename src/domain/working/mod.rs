@@ -7,19 +7,19 @@ mod outcome;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{
     alert::Alert,
     changes::{Changes, EventInput, HourlyCount, NewContent, TimelineEntry, TimelineKind},
-    event::Content,
+    event::{Content, SentId},
     id::{AlertId, Ids, IncidentId, IntegrationId, RuleId, ServiceId},
     incident::Incident,
     key::DedupKey,
     key_state::KeyState,
-    loading::{GroupHash, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceKey},
+    loading::{GroupHash, InhibitionKey, Inhibitor, LoadKeys, Loaded, SourceId, SourceKey},
     routing::Directory,
     service::Timers,
     similarity::Templates,
@@ -76,6 +76,8 @@ pub(super) struct Working<'l> {
     said: HashMap<AlertId, Arc<EventInput>>,
     templates: HashMap<(ServiceId, RuleId), Arc<Templates>>,
     touched_templates: BTreeSet<(ServiceId, RuleId)>,
+    /// Ids of messages that came before, in this batch or an earlier one.
+    sent_ids: HashSet<SourceId>,
     /// The latest time at which something took effect by itself.
     settled: Timestamp,
     pub(super) changes: Changes,
@@ -111,6 +113,7 @@ impl<'l> Working<'l> {
                 .map(|(rule, templates)| (*rule, Arc::clone(templates)))
                 .collect(),
             touched_templates: BTreeSet::new(),
+            sent_ids: loaded.sent_ids.iter().copied().collect(),
             settled: Timestamp::from_millis(i64::MIN),
             changes: Changes::default(),
         };
@@ -204,6 +207,21 @@ impl<'l> Working<'l> {
             (*now, *moved) = (received_at, true);
         }
         *now
+    }
+
+    /// Whether a message with this id came to the integration before; now one has.
+    pub(super) fn came_before(
+        &mut self,
+        integration: IntegrationId,
+        id: Option<SentId>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(key) = id.map(|id| (integration, id)) else { return false };
+        let is_new = self.sent_ids.insert(key);
+        if is_new {
+            self.changes.sent_ids.push((key, now));
+        }
+        !is_new
     }
 
     pub(super) fn open_alert(&self, integration: IntegrationId, key: &DedupKey) -> Option<&Alert> {

@@ -251,16 +251,16 @@ async fn a_secret_that_is_gone_is_a_dead_letter_that_says_so() {
     let letters = bench.store().dead_letters().await.unwrap();
     let said: Vec<_> = letters.iter().map(|l| (&*l.name, l.reason, l.error.as_deref())).collect();
     assert_eq!(said, [("a", Reason::Resolved, Some("the secret of a is gone"))]);
-    assert_eq!(bench.store().receivers_with_dead().await.unwrap(), ["a"]);
+    assert_eq!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap(), ["a"]);
 
-    bench.store().note(&[letters[0].id]).await.unwrap();
+    bench.store().dealt_with(&[letters[0].id]).await.unwrap();
     assert!(bench.store().dead_letters().await.unwrap().is_empty());
     bench.receivers.unlock("a");
     bench.run_for(Span::from_secs(30)).await;
     bench.revive(Reason::Resolved).await;
     bench.run_out().await;
     assert_eq!(bench.receivers.open_at("a"), 0);
-    assert!(bench.store().receivers_with_dead().await.unwrap().is_empty());
+    assert!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -392,7 +392,7 @@ async fn a_test_is_tried_once_and_that_is_its_answer() {
         assert_eq!(bench.states().await, [state]);
         assert_eq!(bench.receivers.tries().len(), 1);
         // Whoever tests sees it; nobody else is to be told.
-        assert!(bench.store().receivers_with_dead().await.unwrap().is_empty());
+        assert!(bench.store().receivers_with_dead(Timestamp::default()).await.unwrap().is_empty());
         assert!(bench.store().dead_letters().await.unwrap().is_empty());
     }
     let mut bench = test(Weather::Fine).await;

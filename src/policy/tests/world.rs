@@ -58,8 +58,9 @@ impl World {
 
     pub(super) fn plan(&self, text: &str, prune: bool) -> Plan {
         let directory = self.directory();
-        let file = PolicyFile::parse(text, &Known::of(&directory))
-            .unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
+        let file =
+            PolicyFile::parse(text, &Known::of(&directory, crate::notify::Guard::new(false)))
+                .unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
         plan(&file, &directory, &self.secrets, self.now, prune)
     }
 

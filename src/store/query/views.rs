@@ -314,8 +314,9 @@ pub struct TimelineView {
     pub at: Timestamp,
     /// `opened`, `joined`, `rejoined`, `reopened`, `severity_changed`, `acknowledged`,
     /// `unacknowledged`, `triggered_again`, `resolved`, `note`, `suppressed`, `released`, `muted`,
-    /// `paused`, `flapping`, `storm`, `snoozed`, `assigned`, `merged` or `notified` (`reason` is the
-    /// receiver and why it is told: `pagerduty-main: severity_raised`).
+    /// `paused`, `flapping`, `storm`, `snoozed`, `assigned`, `merged`, `notified` (`reason` is the
+    /// receiver and why it is told: `pagerduty-main: severity_raised`) or `retried` (the same, of a
+    /// dead delivery that somebody has sent once more).
     pub kind: String,
     /// `integration:NAME`, `token:NAME` or `timer`.
     pub actor: String,

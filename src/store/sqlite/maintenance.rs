@@ -37,6 +37,9 @@ pub(super) async fn run(
         Maintenance::PurgeChanges { before } => {
             purge_log(connection, Log::Changes, PURGE_CHANGES, before).await
         }
+        Maintenance::PurgeSentIds { before } => {
+            purge_noise(connection, super::sent_ids::PURGE, before).await
+        }
         Maintenance::PurgeKeys { before } => purge_noise(connection, PURGE_KEYS, before).await,
         Maintenance::PurgeInhibitors { before } => {
             purge_noise(connection, PURGE_INHIBITORS, before).await

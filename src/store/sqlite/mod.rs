@@ -11,6 +11,7 @@ mod noise;
 mod outbox;
 mod query;
 mod rows;
+mod sent_ids;
 mod statements;
 mod unit;
 
@@ -46,12 +47,14 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 5] = [
+    const STEPS: [(i64, &str, &str); 7] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
         (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
         (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
+        (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
+        (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
     ];
     Migrator::with_migrations(
         STEPS

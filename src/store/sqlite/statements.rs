@@ -308,6 +308,19 @@ pub(super) static DELETE_TEMPLATES: Bulk = Bulk::new(
     ") DELETE FROM templates WHERE (service_seq, rule_seq, template_seq) IN (SELECT s, r, t FROM v)",
 );
 
+pub(super) static SENT_IDS: Bulk = Bulk::new(
+    "WITH v(i, h) AS (",
+    2,
+    ") SELECT d.integration_seq, d.hash FROM v CROSS JOIN sent_ids d \
+     ON d.integration_seq = v.i AND d.hash = v.h",
+);
+
+pub(super) static INSERT_SENT_IDS: Bulk = Bulk::new(
+    "INSERT INTO sent_ids (integration_seq, hash, received_at_ms) SELECT * FROM (",
+    3,
+    ") WHERE column1 IS NOT NULL",
+);
+
 /// The earliest time at which anything may be due.
 pub(super) const NEXT_DUE: &str = "SELECT min(coalesce((SELECT auto_resolve_due_ms FROM alerts \
      WHERE auto_resolve_due_ms IS NOT NULL AND status <> 'resolved' \
@@ -359,6 +372,9 @@ pub(super) fn all() -> Vec<(&'static str, &'static str)> {
         ("wake targets", WAKE_TARGETS),
         ("put templates", PUT_TEMPLATES.text(8)),
         ("delete templates", DELETE_TEMPLATES.text(8)),
+        ("sent ids", SENT_IDS.text(8)),
+        ("insert sent ids", INSERT_SENT_IDS.text(8)),
+        ("purge sent ids", super::sent_ids::PURGE),
     ]
     .into_iter()
     .chain(super::outbox::hot())
@@ -372,7 +388,7 @@ mod tests {
     use super::super::SqliteStore;
 
     /// Tables and the aliases they have above. `v` and the like are the rows handed in.
-    const TABLES: [&str; 25] = [
+    const TABLES: [&str; 26] = [
         "a",
         "b",
         "c",
@@ -396,6 +412,7 @@ mod tests {
         "integrations",
         "key_states",
         "lanes",
+        "sent_ids",
         "templates",
         "timeline",
     ];

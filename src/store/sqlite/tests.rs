@@ -1,5 +1,6 @@
 //! The database keeps what the pipeline decides: the same histories as a store of maps.
 
+mod deliveries;
 mod scenarios;
 
 use std::{

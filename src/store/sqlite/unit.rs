@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::{
-    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, outbox, rows,
+    Names, StoreError, Writer, binding, bulk::Binder, configuration, noise, outbox, rows, sent_ids,
     statements as sql, store_error,
 };
 use crate::{
@@ -223,6 +223,7 @@ impl Unit for SqliteUnit {
             targets,
             contents: noise::contents(connection, &keys.contents).await?,
             templates: noise::templates(connection, &keys.templates).await?,
+            sent_ids: sent_ids::known(connection, &keys.sent_ids, &names).await?,
             asked: Asked::default(),
         };
         loaded.answers(keys);
@@ -324,6 +325,7 @@ impl Unit for SqliteUnit {
                     .bind(count.resolved_after_ms);
             })
             .await?;
+        sent_ids::save(c, &changes.sent_ids).await?;
         noise::save(c, changes).await?;
         self.owes |= !changes.deliveries.is_empty();
         if self.owes { outbox::save(self.connection()?, changes).await } else { Ok(()) }

@@ -25,6 +25,7 @@ pub(in crate::wire) fn decode<'a>(fields: &Fields<'a>, key: &Key<'_>) -> Outcome
                 custom_details: details.map(Box::from),
                 links: links(fields.links),
                 sent_time: payload.sent_time(),
+                sent_id: None,
             };
             Ok((Message::Change(change), details))
         }
@@ -57,6 +58,7 @@ mod tests {
                 text: Some("2026-11-20T10:11:12.345Z".into()),
                 at: Some(Timestamp::from_millis(1_795_169_472_345)),
             },
+            sent_id: None,
         };
         assert_eq!(decoded.message, Message::Change(expected));
     }

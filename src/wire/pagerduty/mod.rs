@@ -1,4 +1,4 @@
-//! PagerDuty's Events API, versions 1 and 2, and its change events.
+//! PagerDuty's Events API, versions 1 and 2, its change events, and its webhooks.
 //!
 //! Sources: PagerDuty's developer documentation, "Send an event", "Send a change event" and
 //! "Events API v1"; wording marked *seen* in the design was answered by PagerDuty itself. Bodies
@@ -9,6 +9,7 @@ pub(super) mod change;
 pub mod reply;
 pub(super) mod v1;
 pub(super) mod v2;
+pub mod webhook;
 
 use std::borrow::Cow;
 

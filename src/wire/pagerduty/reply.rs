@@ -19,6 +19,14 @@ pub enum Reply<'a> {
         dedup_key: &'a str,
     },
     AcceptedChange,
+    /// One message of Guance; without a key it was a change event.
+    AcceptedGuance {
+        dedup_key: Option<&'a str>,
+    },
+    /// A list of Guance; change events in it have no key.
+    AcceptedGuanceList {
+        dedup_keys: &'a [&'a str],
+    },
     /// The event breaks rules; all of them are named.
     Invalid {
         errors: &'a [String],
@@ -59,8 +67,12 @@ impl<'a> Reply<'a> {
             Self::AcceptedV2 { dedup_key } => {
                 Body { dedup_key: Some(dedup_key), ..PROCESSED }.render()
             }
-            Self::AcceptedChange => {
+            Self::AcceptedChange | Self::AcceptedGuance { dedup_key: None } => {
                 Body { message: "Change event processed", ..PROCESSED }.render()
+            }
+            Self::AcceptedGuance { dedup_key } => Body { dedup_key, ..PROCESSED }.render(),
+            Self::AcceptedGuanceList { dedup_keys } => {
+                Body { dedup_keys: Some(dedup_keys), ..PROCESSED }.render()
             }
             Self::Invalid { errors } => invalid(errors),
             Self::UnknownKey { api: Api::V1 } => invalid(&["Invalid service key"]),
@@ -98,6 +110,7 @@ fn invalid<S: Serialize>(errors: &[S]) -> String {
         message: "Event object is invalid",
         errors: Some(errors),
         dedup_key: None,
+        dedup_keys: None,
         incident_key: None,
     }
     .render()
@@ -113,12 +126,15 @@ struct Body<'a, S> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dedup_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    dedup_keys: Option<&'a [&'a str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     incident_key: Option<&'a str>,
 }
 
 impl Body<'_, &str> {
     const fn new(status: &'static str, message: &'static str) -> Self {
-        Self { status, message, errors: None, dedup_key: None, incident_key: None }
+        let (errors, dedup_key, dedup_keys, incident_key) = (None, None, None, None);
+        Self { status, message, errors, dedup_key, dedup_keys, incident_key }
     }
 }
 
@@ -145,6 +161,18 @@ mod tests {
                 r#"{"status":"success","message":"Event processed","incident_key":"磁\"\\\n"}"#,
             ),
             (Reply::AcceptedChange, r#"{"status":"success","message":"Change event processed"}"#),
+            (
+                Reply::AcceptedGuance { dedup_key: Some("guance:w:1") },
+                r#"{"status":"success","message":"Event processed","dedup_key":"guance:w:1"}"#,
+            ),
+            (
+                Reply::AcceptedGuance { dedup_key: None },
+                r#"{"status":"success","message":"Change event processed"}"#,
+            ),
+            (
+                Reply::AcceptedGuanceList { dedup_keys: &["guance:w:1", "guance:w:2"] },
+                r#"{"status":"success","message":"Event processed","dedup_keys":["guance:w:1","guance:w:2"]}"#,
+            ),
             (
                 Reply::Invalid { errors: &errors },
                 r#"{"status":"invalid event","message":"Event object is invalid","errors":["'routing_key' cannot be blank"]}"#,

@@ -43,7 +43,7 @@ pub(in crate::wire) fn decode<'a>(fields: &Fields<'a>, key: &Key<'_>) -> Outcome
     };
     match intent {
         Some(intent) if errors.is_empty() => {
-            let event = Event { api: Api::V1, intent, sent_time: SentTime::default() };
+            let event = Event::new(Api::V1, intent, SentTime::default());
             Ok((Message::Event(event), fields.details.verbatim()))
         }
         _ => Err(errors.into_iter().map(str::to_owned).collect()),

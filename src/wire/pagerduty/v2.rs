@@ -53,7 +53,7 @@ pub(in crate::wire) fn decode<'a>(fields: &Fields<'a>, key: &Key<'_>) -> Outcome
     };
     match intent {
         Some(intent) if errors.is_empty() => {
-            let event = Event { api: Api::V2, intent, sent_time: payload.sent_time() };
+            let event = Event::new(Api::V2, intent, payload.sent_time());
             Ok((Message::Event(event), payload.custom_details.verbatim()))
         }
         _ => Err(errors.in_order()),
@@ -140,7 +140,7 @@ fn judge_dedup_key(
 
 /// The errors of one message of version 2 or of a change event, in the order they are told.
 #[derive(Debug, Default)]
-pub(super) struct Errors {
+pub(in crate::wire) struct Errors {
     first: Vec<String>,
     /// Wrong types, found along the way and told at the end.
     wrong_types: Vec<String>,
@@ -149,7 +149,7 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    pub(super) fn push(&mut self, error: &str) {
+    pub(in crate::wire) fn push(&mut self, error: &str) {
         self.first.push(error.to_owned());
     }
 
@@ -157,7 +157,7 @@ impl Errors {
         self.payload = Some("'payload' is invalid (must be an object)");
     }
 
-    pub(super) fn judge_key(&mut self, key: &Key<'_>) {
+    pub(in crate::wire) fn judge_key(&mut self, key: &Key<'_>) {
         match key {
             Key::Absent => self.push("'routing_key' cannot be blank"),
             Key::Container => {
@@ -204,7 +204,7 @@ impl Errors {
             && self.routing_key.is_none()
     }
 
-    pub(super) fn in_order(self) -> Vec<String> {
+    pub(in crate::wire) fn in_order(self) -> Vec<String> {
         let last = self.payload.into_iter().chain(self.routing_key).map(str::to_owned);
         self.first.into_iter().chain(self.wrong_types).chain(last).collect()
     }

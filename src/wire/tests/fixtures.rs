@@ -91,7 +91,7 @@ impl Request {
         let (endpoint, keys) = self.route();
         let body = self.body();
         let decoded = inflate(self.header("Content-Encoding"), &body, MAX_BODY_BYTES)
-            .map_err(|error| Rejection::of_unread(endpoint, keys, error.into()))
+            .map_err(|error| Rejection::of_unread(endpoint.default_api(), keys, error.into()))
             .and_then(|body| decode(endpoint, keys, &body));
         let decoded = match decoded {
             Ok(decoded) if decoded.key.reveal() != KNOWN_KEY => {

@@ -42,6 +42,7 @@ fn what_is_documented_is_taken_and_written_as_it_is_read() {
             "secret_env": "HOOK_SECRET", "format": "dutygate", "template": "{{ incident.title }}",
             "headers": {"X-Team": "core", "Authorization": {"value_env": "HOOK_AUTH"}}
         }),
+        json!({"name": "a", "kind": "webhook", "url_file": "/run/secrets/chat"}),
         json!({
             "name": "a", "kind": "email", "smtp": "smtps://mail.example.com:465",
             "from": "Duty <a@example.com>", "to": ["b@example.com"], "username": "a",
@@ -117,6 +118,9 @@ fn every_mistake_is_said_with_its_path() {
         ]
     );
     assert_eq!(paths(&email), ["r.from", "r.smtp", "r.to", "r.password_env"]);
+    let twice = json!({"name": "a", "kind": "webhook", "url": "https://h", "url_env": "URL"});
+    assert_eq!(paths(&twice), ["r.url_env"]);
+    assert_eq!(paths(&json!({"name": "a", "kind": "webhook"})), ["r.url"]);
     assert_eq!(paths(&json!({"name": "a", "kind": "pigeon"})), ["r.kind"]);
     assert_eq!(paths(&json!({})), ["r.name", "r.kind"]);
     let itself = json!({"name": "a", "kind": "pagerduty", "routing_key_env": "K", "fallback": "a"});

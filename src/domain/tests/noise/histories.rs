@@ -179,11 +179,18 @@ pub(super) fn event() -> impl Strategy<Value = Happening> {
     let class = prop::sample::select(&["disk", "cpu", ""][..]);
     let trigger = (prop::sample::select(Severity::ALL), class)
         .prop_map(|(severity, class)| What::Trigger { severity, class });
-    let what = prop_oneof![5 => trigger, 1 => Just(What::Acknowledge), 3 => Just(What::Resolve)];
+    let with_id = (0..9_u8, any::<bool>(), prop::sample::select(&["disk", "cpu", ""][..]))
+        .prop_map(|(id, informs, class)| What::WithId { id, informs, class });
+    let what = prop_oneof![
+        5 => trigger,
+        1 => with_id,
+        1 => Just(What::Acknowledge),
+        3 => Just(What::Resolve),
+    ];
     (prop::option::weighted(0.95, 0..4_u8), what).prop_map(|(key, what)| {
         // Only a trigger may come without a key.
         let key = match what {
-            What::Trigger { .. } => key,
+            What::Trigger { .. } | What::WithId { .. } => key,
             What::Acknowledge | What::Resolve => Some(key.unwrap_or(0)),
         };
         Happening::Event { key, what }
@@ -220,8 +227,8 @@ pub(super) fn silence() -> impl Strategy<Value = Happening> {
 }
 
 fn after() -> impl Strategy<Value = i64> {
-    prop_oneof![2 => 0..2_000_i64, 2 => 0..15_000_i64, 1 => 0..90_000_i64, 1 => Just(0),
-        1 => 0..400_000_i64]
+    prop_oneof![10 => 0..2_000_i64, 10 => 0..15_000_i64, 5 => 0..90_000_i64, 5 => Just(0),
+        5 => 0..400_000_i64, 1 => 0..4_000_000_i64]
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {

@@ -223,6 +223,11 @@ proptest! {
                         What::Trigger { severity, .. } => {
                             What::Trigger { severity: *severity, class }
                         }
+                        // Ids are the integration's, not the key's.
+                        What::WithId { id, informs, .. } => {
+                            let id = 2 * id + u8::from(class == "cpu");
+                            What::WithId { id, informs: *informs, class }
+                        }
                         other => *other,
                     };
                     gateway.world.event(at, Some(&key), what)

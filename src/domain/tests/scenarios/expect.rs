@@ -149,9 +149,8 @@ impl Check<'_> {
     fn line(&self, line: &Line) -> Checked {
         match line.word(0) {
             "tell" | "refused" => Ok(()),
-            "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped" => {
-                self.disposition(line)
-            }
+            "opened" | "merged" | "ignored" | "acknowledged" | "resolved" | "dropped"
+            | "duplicate" => self.disposition(line),
             "suppressed" => self.suppressed(line),
             "alert" => self.alert(line),
             "incident" => self.incident(line),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     changes::{ActionInput, ActionOutcome, Input, Outcome, Target, Verb},
-    event::{Content, Intent, Severity},
+    event::{Api, Content, Event, Intent, SentId, SentTime, Severity},
     id::{AlertId, IncidentId},
     key::DedupKey,
     silence::When,
@@ -213,7 +213,7 @@ impl<'s> Play<'s> {
                     received_at: line.at,
                 });
             }
-            "trigger" => Intent::Trigger {
+            "trigger" | "inform" => Intent::Trigger {
                 dedup_key: key.ok().filter(|key| key.as_str() != "-"),
                 content: Box::new(content(line)?),
             },
@@ -223,7 +223,10 @@ impl<'s> Play<'s> {
         };
         let via = line.value("via").unwrap_or("default");
         let integration = self.gateway.integration(via).ok_or(format!("no integration {via}"))?;
-        Ok(self.gateway.world.input(&Arc::clone(integration), line.at, intent))
+        let mut event = Event::new(Api::V2, intent, SentTime::default());
+        event.informs = line.word(0) == "inform";
+        event.sent_id = line.value("id").map(SentId::of);
+        Ok(self.gateway.world.event_input(&Arc::clone(integration), line.at, event))
     }
 
     /// `by ann VERB incident N …` or `by ann VERB alert KEY …`.
@@ -246,7 +249,7 @@ impl<'s> Play<'s> {
             "merge" => Verb::Merge(self.merge_into(line)?),
             other => return Err(format!("nobody can {other}")),
         };
-        let actor = format!("token:{actor}");
+        let actor = if actor.contains(':') { actor.to_owned() } else { format!("token:{actor}") };
         Ok(Input::Action(Arc::new(ActionInput { target, verb, actor, received_at: line.at })))
     }
 
@@ -309,7 +312,8 @@ fn matchers(line: &Line) -> Value {
 
 fn content(line: &Line) -> Result<Content, String> {
     let text = |name: &str| line.value(name).map(str::to_owned);
-    let severity = line.value("severity").unwrap_or("error");
+    let usual = if line.word(0) == "inform" { "info" } else { "error" };
+    let severity = line.value("severity").unwrap_or(usual);
     let labels: BTreeMap<String, String> = line
         .named
         .iter()

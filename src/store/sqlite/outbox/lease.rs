@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{event::Severity, id::DeliveryId, notify::Reason, time::Timestamp},
-    store::outbox::{AttemptRow, Knows, Leased, Next, Recorded, Turn},
+    store::outbox::{AttemptRow, Knows, Leased, NEVER_TOLD, Next, Recorded, Turn},
 };
 
 /// Ranks of reasons, see [`Reason::rank`].
@@ -120,7 +120,7 @@ async fn fold(
 /// All attempts to tell it that there is something were refused for certain, so there is nothing to
 /// resolve.
 fn never_told(resolve: &Leased, now: Timestamp) -> Recorded {
-    let what = "never told: nothing of it has reached the receiver".to_owned();
+    let what = format!("{NEVER_TOLD}: nothing of it has reached the receiver");
     record::ended(resolve, Next::Dead, what, now)
 }
 

@@ -163,6 +163,17 @@ impl Outbox for SqliteStore {
         super::query::subjects(&mut transaction, of).await
     }
 
+    async fn receivers_called(&self, name_or_id: &str) -> Result<Vec<ReceiverId>, StoreError> {
+        let id = Uuid::try_parse(name_or_id).ok();
+        let found: Vec<Uuid> = sqlx::query_scalar(sql::RECEIVERS_CALLED)
+            .bind(name_or_id)
+            .bind(id)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_iter().map(ReceiverId::from_uuid).collect())
+    }
+
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError> {
         let retried = transaction!(self, c => record::retry(c, id, now).await?)?;
         if retried == Retried::Queued {
@@ -181,7 +192,7 @@ impl Outbox for SqliteStore {
         deliveries::dead_letters(&mut connection).await
     }
 
-    async fn note(&self, dead: &[DeliveryId]) -> Result<(), StoreError> {
+    async fn dealt_with(&self, dead: &[DeliveryId]) -> Result<(), StoreError> {
         transaction!(self, c => {
             for id in dead {
                 let noted = sqlx::query(sql::NOTE).bind(id.seq()).execute(&mut *c).await;
@@ -190,8 +201,9 @@ impl Outbox for SqliteStore {
         })
     }
 
-    async fn receivers_with_dead(&self) -> Result<Vec<String>, StoreError> {
-        let names = sqlx::query_scalar(sql::WITH_DEAD).fetch_all(&self.readers).await;
+    async fn receivers_with_dead(&self, since: Timestamp) -> Result<Vec<String>, StoreError> {
+        let found = sqlx::query_scalar(sql::WITH_DEAD).bind(since.as_millis());
+        let names = found.fetch_all(&self.readers).await;
         names.map_err(store_error)
     }
 

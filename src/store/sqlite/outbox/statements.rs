@@ -134,6 +134,9 @@ pub(super) const DUE_NOW: &str = "UPDATE deliveries SET next_attempt_at_ms = ?2 
 
 pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver_revisions WHERE receiver_seq = ?1 AND version = ?2";
 
+pub(super) const RECEIVERS_CALLED: &str =
+    "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
+
 pub(super) const DEAD: &str =
     "SELECT lane, incident_seq, alert_seq, state FROM deliveries WHERE seq = ?1 AND id = ?2";
 
@@ -157,8 +160,11 @@ pub(super) const WAIT: &str = "UPDATE deliveries INDEXED BY deliveries_lane \
 
 pub(super) const NOTE: &str = "UPDATE deliveries SET noted = 1 WHERE seq = ?1";
 
-pub(super) const WITH_DEAD: &str = "SELECT DISTINCT receiver FROM deliveries \
-     INDEXED BY deliveries_dead WHERE state = 'dead' AND incident_seq IS NOT NULL";
+/// One that failed, not one that had nothing to say; of an incident that is open, or lately.
+pub(super) const WITH_DEAD: &str = "SELECT DISTINCT d.receiver FROM deliveries d \
+     INDEXED BY deliveries_dead JOIN incidents i ON i.seq = d.incident_seq \
+     WHERE d.state = 'dead' AND d.failures > 0 \
+     AND (i.status <> 'resolved' OR d.ended_at_ms > ?1)";
 
 /// The statements that run with every batch, for the look at their plans.
 #[cfg(test)]

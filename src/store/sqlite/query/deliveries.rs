@@ -1,11 +1,11 @@
 //! What is shown of deliveries.
 
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    super::{StoreError, rows::Columns, store_error},
-    walk::{Sql, json_list, push_in},
+    super::{StoreError, maintenance::Log, rows::Columns, store_error},
+    walk::{self, Scan, Sql, json_list, push_in, push_span},
 };
 use crate::{
     domain::{
@@ -101,23 +101,98 @@ pub(in crate::store::sqlite) async fn one(
     Ok(Some(delivery))
 }
 
-fn push_conditions(sql: &mut Sql, filter: &DeliveryFilter) {
-    push_in(sql, "d.state", filter.states.iter().map(|state| state.as_str()));
-    push_in(sql, "d.incident_seq", filter.incidents.iter().copied());
-    if !filter.receivers.is_empty() {
-        let ids: Vec<i64> = filter
-            .receivers
-            .iter()
-            .filter_map(|name| Some(ReceiverId::parse(name)?.seq()))
-            .collect();
-        sql.push(" AND (FALSE");
-        for name in &filter.receivers {
-            sql.push(" OR d.receiver = ").push_bind(name.clone());
+/// Finds deliveries by the index that has the fewest of them; without one by walking through the
+/// table.
+pub(super) struct DeliveryScan<'f> {
+    filter: &'f DeliveryFilter,
+    source: Source,
+}
+
+/// What a scan goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Incidents,
+    Dead,
+    /// Not at an end.
+    Open,
+    Table,
+}
+
+impl<'f> DeliveryScan<'f> {
+    pub(super) fn new(filter: &'f DeliveryFilter) -> Self {
+        let is_open = |state: &DeliveryState| match state {
+            DeliveryState::Pending | DeliveryState::Leased => true,
+            DeliveryState::Delivered | DeliveryState::Dead => false,
+        };
+        let source = if !filter.incidents.is_empty() {
+            Source::Incidents
+        } else if filter.states.is_empty() {
+            Source::Table
+        } else if filter.states.iter().all(|state| *state == DeliveryState::Dead) {
+            Source::Dead
+        } else if filter.states.iter().all(is_open) {
+            Source::Open
+        } else {
+            Source::Table
+        };
+        Self { filter, source }
+    }
+
+    fn push_conditions(&self, sql: &mut Sql, low: i64, high: i64) {
+        let filter = self.filter;
+        // Conditions of partial indexes have to be written out.
+        sql.push(match self.source {
+            Source::Incidents => " FROM deliveries d INDEXED BY deliveries_incident WHERE TRUE",
+            Source::Dead => " FROM deliveries d INDEXED BY deliveries_dead WHERE d.state = 'dead'",
+            Source::Open => {
+                " FROM deliveries d INDEXED BY deliveries_lane \
+                 WHERE d.state IN ('pending', 'leased')"
+            }
+            Source::Table => " FROM deliveries d NOT INDEXED WHERE TRUE",
+        });
+        push_in(sql, "d.incident_seq", filter.incidents.iter().map(|incident| incident.seq()));
+        push_in(sql, "d.state", filter.states.iter().map(|state| state.as_str()));
+        if !filter.receivers.is_empty() {
+            sql.push(" AND (FALSE");
+            for called in &filter.receivers {
+                match ReceiverId::parse(called) {
+                    Some(id) => sql.push(" OR d.receiver_seq = ").push_bind(id.seq()),
+                    None => sql.push(" OR d.receiver = ").push_bind(called.clone()),
+                };
+            }
+            sql.push(")");
         }
-        for id in ids {
-            sql.push(" OR d.receiver_seq = ").push_bind(id);
+        push_span(sql, "d.seq", low, high);
+    }
+}
+
+impl Scan for DeliveryScan<'_> {
+    fn statement(&self, low: i64, high: i64, limit: Option<usize>) -> Sql {
+        let mut sql = Sql::new("SELECT d.seq, TRUE");
+        self.push_conditions(&mut sql, low, high);
+        sql.push(" ORDER BY d.seq DESC");
+        if let Some(limit) = limit {
+            sql.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
         }
-        sql.push(")");
+        sql
+    }
+
+    fn count(&self, low: i64, high: i64) -> Option<Sql> {
+        let mut sql = Sql::new("SELECT count(*)");
+        self.push_conditions(&mut sql, low, high);
+        Some(sql)
+    }
+
+    fn is_tested(&self) -> bool {
+        false
+    }
+
+    fn test(&self, _: &SqliteRow) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    fn is_windowed(&self) -> bool {
+        self.source == Source::Table
     }
 }
 
@@ -127,34 +202,16 @@ pub(in crate::store::sqlite) async fn list(
     filter: &DeliveryFilter,
     page: Page,
 ) -> Result<Listed<DeliveryView>, StoreError> {
-    let source = if filter.incidents.is_empty() {
-        " FROM deliveries d WHERE TRUE"
-    } else {
-        " FROM deliveries d INDEXED BY deliveries_incident WHERE d.incident_seq IS NOT NULL"
+    let Some(incidents) = super::known_incidents(c, &filter.incidents).await? else {
+        return Ok(super::nothing(page));
     };
-    let mut sql = Sql::new("SELECT d.seq");
-    sql.push(source);
-    push_conditions(&mut sql, filter);
-    sql.push(" AND d.seq < ").push_bind(page.before.unwrap_or(i64::MAX));
-    sql.push(" ORDER BY d.seq DESC LIMIT ");
-    sql.push_bind(i64::try_from(page.limit + 1).unwrap_or(i64::MAX));
-    let rows = sql.build().fetch_all(&mut *c).await.map_err(store_error)?;
-    let read = |row: &SqliteRow| row.try_get::<i64, _>(0).map_err(store_error);
-    let mut seqs: Vec<i64> = rows.iter().map(read).collect::<Result<_, _>>()?;
-    let more = seqs.len() > page.limit;
-    seqs.truncate(page.limit);
-    let next = seqs.last().copied().filter(|_| more);
-    let items = views(c, &seqs).await?;
-    let total = if page.count {
-        let mut sql = Sql::new("SELECT count(*)");
-        sql.push(source);
-        push_conditions(&mut sql, filter);
-        let rows = sql.build().fetch_all(&mut *c).await.map_err(store_error)?;
-        rows.first().map(read).transpose()?.map(i64::unsigned_abs)
-    } else {
-        None
-    };
-    Ok(Listed { items, next, total })
+    let filter = &DeliveryFilter { incidents, ..filter.clone() };
+    let scans = [DeliveryScan::new(filter)];
+    let span = super::span(c, Log::Deliveries, None, None).await?;
+    let found = walk::page(c, &scans, span, page).await?;
+    let items = views(c, &found.keys).await?;
+    let total = if page.count { walk::count(c, &scans, span).await? } else { None };
+    Ok(Listed { items, next: found.next, total })
 }
 
 pub(in crate::store::sqlite) async fn backlog(

@@ -29,6 +29,12 @@ pub(super) struct Timeline {
     pub(super) count: &'static str,
 }
 
+/// The newest note by `?1` that says `?2`.
+pub(super) const NOTE: &str = "SELECT t.seq, t.id, t.at_ms, t.kind, t.actor, t.reason, a.id, i.id \
+     FROM timeline t INDEXED BY timeline_notes LEFT JOIN alerts a ON a.seq = t.alert_seq \
+     LEFT JOIN incidents i ON i.seq = t.incident_seq \
+     WHERE t.kind = 'note' AND t.actor = ?1 AND t.reason = ?2 ORDER BY t.seq DESC LIMIT 1";
+
 macro_rules! timeline_of {
     ($column:literal, $index:literal) => {
         Timeline {
@@ -83,20 +89,7 @@ pub(super) async fn timeline(
         .await
         .map_err(store_error)?;
     let next = cut(&mut rows, page)?;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut c = Columns::of(row, "timeline");
-        let _: i64 = c.read("seq")?;
-        items.push(TimelineView {
-            id: TimelineId::from_uuid(c.read::<Uuid>("id")?),
-            at: c.time("at_ms")?,
-            kind: c.read("kind")?,
-            actor: c.read("actor")?,
-            reason: c.read("reason")?,
-            alert_id: c.read::<Option<Uuid>>("alert_seq")?.map(AlertId::from_uuid),
-            incident_id: c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid),
-        });
-    }
+    let items = rows.iter().map(entry).collect::<Result<_, _>>()?;
     let total = if page.count {
         let counted = sqlx::query_scalar(of.count).bind(owner).fetch_one(connection).await;
         Some(counted.map_err(store_error).map(i64::unsigned_abs)?)
@@ -104,6 +97,29 @@ pub(super) async fn timeline(
         None
     };
     Ok(Listed { items, next, total })
+}
+
+fn entry(row: &SqliteRow) -> Result<TimelineView, StoreError> {
+    let mut c = Columns::of(row, "timeline");
+    let _: i64 = c.read("seq")?;
+    Ok(TimelineView {
+        id: TimelineId::from_uuid(c.read::<Uuid>("id")?),
+        at: c.time("at_ms")?,
+        kind: c.read("kind")?,
+        actor: c.read("actor")?,
+        reason: c.read("reason")?,
+        alert_id: c.read::<Option<Uuid>>("alert_seq")?.map(AlertId::from_uuid),
+        incident_id: c.read::<Option<Uuid>>("incident_seq")?.map(IncidentId::from_uuid),
+    })
+}
+
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    text: &str,
+) -> Result<Option<TimelineView>, StoreError> {
+    let row = sqlx::query(NOTE).bind(actor).bind(text).fetch_optional(connection).await;
+    row.map_err(store_error)?.as_ref().map(entry).transpose()
 }
 
 /// Finds change events by walking through their table: there are few.

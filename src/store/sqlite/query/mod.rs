@@ -255,6 +255,11 @@ impl Reads for SqliteStore {
         logs::timeline(&mut connection, &logs::OF_INCIDENT, id.seq(), page).await
     }
 
+    async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        logs::note(&mut connection, actor, text).await
+    }
+
     async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         logs::changes_before(&mut connection, id.seq()).await

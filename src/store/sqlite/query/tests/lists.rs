@@ -280,6 +280,12 @@ async fn an_incident_is_shown_by_id_and_by_number_with_its_alerts_and_timeline()
     assert_eq!(kinds, ["note", "joined", "opened"]);
     assert_eq!(timeline.items[0].reason, "looking into it");
     assert_eq!(timeline.total, Some(3));
+    let note = bench.store.note("token:ann", "looking into it").await.unwrap().unwrap();
+    assert_eq!((note.id, note.incident_id), (timeline.items[0].id, Some(incident.id)));
+    for (actor, text) in [("token:ann", "looking"), ("token:bob", "looking into it")] {
+        assert!(bench.store.note(actor, text).await.unwrap().is_none());
+    }
+    assert!(bench.store.note("token:ann", &timeline.items[1].reason).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ impl Bench {
 
     fn event(&self, service: &str, intent: Intent, body: StoredBody) -> Input {
         let integration = self.directory.integration_named(&format!("mon-{service}")).unwrap();
-        let event = Event { api: Api::V2, intent, sent_time: SentTime::default() };
+        let event = Event::new(Api::V2, intent, SentTime::default());
         let prepared = pipeline::prepare(&event, integration, &self.directory);
         let received_at = self.now;
         let integration = Arc::clone(integration);
@@ -198,6 +198,7 @@ impl Bench {
             custom_details: Some("{\"b\": 1, \"a\":2}".into()),
             links: Vec::new(),
             sent_time: SentTime::default(),
+            sent_id: None,
         };
         let received_at = self.now;
         let input = ChangeInput { integration, received_at, change };

@@ -4,11 +4,13 @@ use sqlx::Row;
 
 use super::*;
 use crate::store::{
-    query::NoiseFilter,
+    outbox::{DeliveryFilter, DeliveryState},
+    query::{IncidentRef, NoiseFilter},
     sqlite::{
         maintenance,
         query::{
             alerts::{AlertScan, Source},
+            deliveries::DeliveryScan,
             events, incidents, logs, noise, search, similar, standing,
             walk::{Scan, Sql, push_span},
         },
@@ -69,6 +71,34 @@ async fn lists_of_alerts_look_at_what_their_source_has() {
 }
 
 #[tokio::test]
+async fn lists_of_deliveries_look_at_what_is_asked_for() {
+    use DeliveryState::{Dead, Delivered, Leased, Pending};
+    let bench = Bench::new().await;
+    let of_states = |states: &[DeliveryState]| DeliveryFilter {
+        states: states.to_vec(),
+        receivers: vec!["pager".to_owned()],
+        incidents: Vec::new(),
+    };
+    let of_incident =
+        DeliveryFilter { incidents: vec![IncidentRef::Number(1)], ..DeliveryFilter::default() };
+
+    for (filter, index) in [
+        (of_incident, "INDEX deliveries_incident (incident_seq=? AND seq>? AND seq<?)"),
+        (of_states(&[Dead]), "USING INDEX deliveries_dead"),
+        (of_states(&[Pending, Leased]), "USING INDEX deliveries_lane"),
+        (of_states(&[Pending, Dead]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (of_states(&[Delivered]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (of_states(&[]), "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ] {
+        let scan = DeliveryScan::new(&filter);
+        for statement in [scan.statement(1, 9, Some(1)), scan.count(1, 9).unwrap()] {
+            let plan = bench.plan(statement).await;
+            assert!(plan.iter().any(|line| line.contains(index)), "{filter:?}: {plan:#?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_shown_is_read_by_number() {
     let bench = Bench::new().await;
 
@@ -86,6 +116,7 @@ async fn what_is_shown_is_read_by_number() {
         logs::OF_ALERT.count,
         logs::OF_INCIDENT.rows,
         logs::OF_INCIDENT.count,
+        logs::NOTE,
         noise::COUNTS,
         search::TAIL,
         similar::BEFORE,
