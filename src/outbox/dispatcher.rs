@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::{
     sync::Notify,
     task::{Id, JoinError, JoinSet},
@@ -19,18 +18,18 @@ use super::{
     pace::Pace,
     receivers::{Book, Known, Limits, Notifiers},
     retry::{self, Tried},
+    send::{Finished, Sender, message},
 };
 use crate::{
     clock::Clock,
     domain::{
         id::DeliveryId,
-        notify::Reason,
         time::{Span, Timestamp},
     },
-    notify::{Attempt, Failure, Message, Outcome, Sent},
+    notify::{Failure, Outcome, Sent},
     store::{
         Store, StoreError,
-        outbox::{DueAt, Knows, Leased, Next, Recorded, Subject, Turn, Want},
+        outbox::{DueAt, Leased, Next, Recorded, Turn, Want},
     },
     telemetry::{self, metrics::Metrics},
 };
@@ -46,10 +45,6 @@ const RETRY_STORE: Duration = Duration::from_secs(1);
 const LEASE: Span = Span::from_secs(60);
 /// What is left of a lease when a try may begin.
 const LEASE_LEFT: Span = Span::from_secs(25);
-/// For one try, whatever a notifier does.
-const TRY_MAX: Duration = Duration::from_secs(20);
-/// From here on a message says how late it is.
-const LATE: Span = Span::from_secs(120);
 
 /// What the dispatcher works with.
 #[derive(Debug)]
@@ -84,15 +79,6 @@ pub struct Dispatcher {
     continuing: HashSet<DeliveryId>,
     due: Vec<DueAt>,
     due_is_stale: bool,
-}
-
-/// A try that is over.
-#[derive(Debug)]
-struct Finished {
-    leased: Leased,
-    payload: Option<Value>,
-    started_at: Timestamp,
-    sent: Sent,
 }
 
 impl Dispatcher {
@@ -231,7 +217,7 @@ impl Dispatcher {
         for due in &self.due {
             let line = self.lines.get(&due.receiver);
             let early = due.at > now;
-            if early && !line.is_some_and(|line| line.breaker.allows(now) == Some(1)) {
+            if early && line.is_none_or(|line| line.breaker.allows(now) != Some(1)) {
                 continue;
             }
             let most = match line {
@@ -410,7 +396,7 @@ impl Dispatcher {
         }
         let now = self.parts.clock.now();
         let waiting = self.lines.values_mut().flat_map(|line| line.ready.drain(..));
-        self.done.extend(waiting.map(|ready| given_back(ready.leased, now)));
+        self.done.extend(waiting.map(|ready| given_back(&ready.leased, now)));
         if let Err(error) = self.turn(&[], now).await {
             let error = telemetry::chain(&error);
             tracing::error!(%error, "what was sent last is not recorded, and will be sent again");
@@ -464,7 +450,7 @@ fn jitter() -> u32 {
 }
 
 /// Ours no more, and as it was.
-fn given_back(leased: Leased, now: Timestamp) -> Recorded {
+fn given_back(leased: &Leased, now: Timestamp) -> Recorded {
     Recorded {
         delivery: leased.id,
         lane: leased.lane,
@@ -478,106 +464,5 @@ fn given_back(leased: Leased, now: Timestamp) -> Recorded {
         payload: None,
         knows: leased.knows,
         remote: None,
-    }
-}
-
-/// What there is to tell. `None`: what it is about is gone.
-fn message(
-    leased: &Leased,
-    subject: Option<Subject>,
-    base_url: &str,
-    now: Timestamp,
-) -> Option<Message> {
-    let Subject { incident, alerts, about } = match leased.reason {
-        Reason::Test => super::sample::subject(leased, now),
-        _ => subject?,
-    };
-    let late = now.since(leased.at);
-    Some(Message {
-        delivery: leased.id,
-        reason: leased.reason,
-        at: leased.at,
-        late: Some(coarse(late)).filter(|late| *late >= LATE),
-        first: leased.knows != Knows::Yes,
-        wakes: leased.wakes,
-        receiver: leased.name.clone(),
-        incident,
-        alerts,
-        about,
-        base_url: base_url.to_owned(),
-    })
-}
-
-/// As people say it: minutes, after two hours hours, after two days days.
-fn coarse(span: Span) -> Span {
-    const MINUTE: i64 = 60_000;
-    let unit = match span.as_millis() / MINUTE {
-        ..120 => MINUTE,
-        120..2880 => 60 * MINUTE,
-        2880.. => 24 * 60 * MINUTE,
-    };
-    Span::of_millis(span.as_millis() / unit * unit)
-}
-
-/// What one try needs.
-struct Sender {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    book: Arc<Book>,
-    continues: bool,
-}
-
-impl Sender {
-    async fn send(self, leased: Leased, message: Option<Message>) -> Finished {
-        let started_at = self.clock.now();
-        let (receiver, version) = (leased.receiver, leased.version);
-        let known = self.book.look_up(&*self.store, receiver, version, started_at).await;
-        let (payload, sent) = match known {
-            Ok(Some(known)) => self.try_once(&leased, message, known).await,
-            Ok(None) => (None, Sent::dead("the receiver is gone, and how it was is not known")),
-            Err(error) => {
-                let what = format!("dutygate's database: {}", telemetry::chain(&error));
-                let outcome = Outcome::Retry { failure: Failure::Refused, after: None };
-                (None, Sent { outcome, ..Sent::dead(what) })
-            }
-        };
-        Finished { leased, payload, started_at, sent }
-    }
-
-    async fn try_once(
-        &self,
-        leased: &Leased,
-        message: Option<Message>,
-        known: Known,
-    ) -> (Option<Value>, Sent) {
-        let notifier = match known.notifier {
-            Ok(notifier) => notifier,
-            // A resolve that cannot be told is a letter for somebody who can.
-            Err(missing) => return (None, Sent::dead(missing)),
-        };
-        let payload = match (&leased.payload, message) {
-            (Some(payload), _) => payload.clone(),
-            (None, Some(message)) => match notifier.compose(&message) {
-                Ok(payload) => payload,
-                Err(why) => return (None, Sent::dead(why)),
-            },
-            (None, None) => {
-                return (None, Sent::dead("its incident is gone: there is nothing to tell"));
-            }
-        };
-        let attempt = Attempt {
-            delivery: leased.id,
-            reason: leased.reason,
-            payload: &payload,
-            remote: leased.remote.as_ref(),
-            continues: self.continues,
-            now: self.clock.now(),
-        };
-        let sent = tokio::time::timeout(TRY_MAX, notifier.send(&attempt)).await;
-        let sent = sent.unwrap_or_else(|_| {
-            let outcome = Outcome::Retry { failure: Failure::Unanswered, after: None };
-            Sent { outcome, ..Sent::dead("no answer within 20 s; it may have arrived") }
-        });
-        (Some(payload), sent)
     }
 }

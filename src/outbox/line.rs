@@ -52,13 +52,11 @@ impl Line {
             return 0;
         }
         let held = self.ready.len() + self.on_the_way;
-        match self.breaker.allows(now) {
-            Some(probes) => probes.saturating_sub(held),
-            None => {
-                let ahead = self.limits.concurrency * AHEAD + AHEAD_MIN;
-                ahead.saturating_sub(held).min(room.saturating_sub(self.ready.len()))
-            }
+        if let Some(probes) = self.breaker.allows(now) {
+            return probes.saturating_sub(held);
         }
+        let ahead = self.limits.concurrency * AHEAD + AHEAD_MIN;
+        ahead.saturating_sub(held).min(room.saturating_sub(self.ready.len()))
     }
 
     pub(super) fn is_paused(&self, now: Timestamp) -> bool {

@@ -11,6 +11,7 @@ mod pace;
 mod receivers;
 mod retry;
 mod sample;
+mod send;
 #[cfg(test)]
 mod tests;
 

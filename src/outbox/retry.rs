@@ -7,7 +7,7 @@ use crate::{
         notify::Reason,
         time::{Span, Timestamp},
     },
-    notify::{Outcome, Sent},
+    notify::{Failure, Outcome, Sent},
     store::outbox::{AttemptRow, Knows, Leased, Next, Recorded},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn record(tried: &Tried<'_>, sent: Sent) -> Recorded {
         }
         Outcome::Dead { failure } => (Next::Dead, Some(failure)),
     };
-    let may_have_arrived = failure.is_some_and(|failure| failure.may_have_arrived());
+    let may_have_arrived = failure.is_some_and(Failure::may_have_arrived);
     // Of several steps, one that is done may be all that is ever done.
     let is_begun = may_have_arrived || matches!(sent.outcome, Outcome::Continue { .. });
     let knows = match (sent.outcome, leased.reason, leased.knows) {

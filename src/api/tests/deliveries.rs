@@ -56,7 +56,7 @@ impl Gateway {
         let directory = self.api.ingest.directory();
         let receivers = directory.receivers();
         let wanted: Vec<Want> =
-            receivers.map(|it| Want { receiver: it.id.seq(), most: 100 }).collect();
+            receivers.map(|it| Want { receiver: it.id.seq(), most: 100, early: false }).collect();
         let turn = self.turn(&[], &wanted).await;
         let done: Vec<Recorded> =
             turn.iter().map(|leased| recorded(leased, send(leased))).collect();
@@ -408,7 +408,7 @@ async fn only_what_is_dead_is_sent_once_more() {
 
     refused("waits").await;
     let seq = gateway.api.ingest.directory().receivers().next().unwrap().id.seq();
-    let leased = gateway.turn(&[], &[Want { receiver: seq, most: 1 }]).await;
+    let leased = gateway.turn(&[], &[Want { receiver: seq, most: 1, early: false }]).await;
     refused("is being sent").await;
     gateway.turn(&[recorded(&leased[0], delivered(now))], &[]).await;
     refused("was delivered").await;
@@ -519,7 +519,7 @@ async fn a_test_that_is_not_at_its_end_says_what_it_waits_for() {
     assert!(waits["error"].as_str().unwrap().contains("waits for its turn"), "{waits}");
     let id = waits["delivery_id"].as_str().unwrap();
     assert_eq!(gateway.first_id("/deliveries?state=pending").await, id, "it is sent later");
-    assert_eq!(gateway.turn(&[], &[Want { receiver: seq, most: 9 }]).await.len(), 1);
+    assert_eq!(gateway.turn(&[], &[Want { receiver: seq, most: 9, early: false }]).await.len(), 1);
 
     gateway.api.phase.leave();
     let waits = gateway.post("/receivers/pager/test", &Value::Null).await.json();

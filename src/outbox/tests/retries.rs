@@ -61,7 +61,7 @@ async fn waits_double_from_5_seconds_to_15_minutes_a_fifth_more_or_less() {
 
     let waits = waits(&bench.receivers.tried("a", START));
     for (number, wait) in waits.iter().enumerate() {
-        let base = (5 * SECOND << number.min(20)).min(15 * MINUTE);
+        let base = ((5 * SECOND) << number.min(20)).min(15 * MINUTE);
         assert!(between(base * 4 / 5, base * 6 / 5)(wait), "{number}: {wait} of {waits:?}");
     }
     assert!(waits.len() > 12, "{waits:?}");

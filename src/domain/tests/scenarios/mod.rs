@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs,
     path::Path,
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -54,7 +55,7 @@ pub(crate) fn histories_with_receivers(settings: &[Value]) -> Vec<(String, Gatew
         let mode = Mode::LineByLine;
         let first = Play::run(script, mode, &HashMap::new());
         let told = first.gateway.world.state.notifications.iter();
-        let names: BTreeSet<_> = told.map(|told| told.receiver.clone()).collect();
+        let names: BTreeSet<_> = told.map(|told| Arc::clone(&told.receiver)).collect();
         let mut gateway = Gateway::new();
         for (at, name) in names.into_iter().enumerate() {
             let mut settings = settings[(number + at) % settings.len()].clone();
