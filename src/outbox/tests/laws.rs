@@ -157,7 +157,9 @@ impl<'b> Laws<'b> {
             };
             let later = owed[at + 1..].iter().position(|o| o.id.to_string() == into);
             let between = &owed[at..=at + 1 + later.expect("into a later one of its lane")];
-            for owed in between {
+            // What was at an end already when one before it was retried is between, and not skipped.
+            let waited = |o: &&NewDelivery| !self.is_retried(o.lane) || o.id == folded.id;
+            for owed in between.iter().filter(waited) {
                 let update = matches!(
                     owed.reason,
                     Reason::AlertsAdded | Reason::SeverityRaised | Reason::Repeat
