@@ -272,9 +272,9 @@ impl Holding {
 
     /// Whether a rule that brought this receiver in names it still: otherwise it is owed the resolve
     /// and nothing else.
-    fn is_named(&self, view: &View<'_>) -> bool {
+    pub fn is_named(&self, rules: &[NotifyRule]) -> bool {
         let known = |rule: &NotifyRule| self.rules.iter().any(|held| held.rule == rule.id);
-        view.rules.iter().any(|rule| known(rule) && rule.receivers.contains(&self.receiver))
+        rules.iter().any(|rule| known(rule) && rule.receivers.contains(&self.receiver))
     }
 
     fn judge_untold(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
@@ -392,7 +392,7 @@ impl Holding {
         let storm = self.pending.storm && !self.speaking(view).is_empty();
         let snoozed = view.snoozed_until.is_some_and(|until| until > now);
         self.pending = Pending::default();
-        if !self.acknowledged && self.is_named(view) {
+        if !self.acknowledged && self.is_named(view.rules) {
             self.acknowledged = true;
             self.asleep = true;
             "acknowledged".clone_into(&mut self.why);

@@ -48,6 +48,13 @@ impl Breaker {
         }
     }
 
+    /// There was nothing to try it with.
+    pub(super) fn found_nothing(&mut self, now: Timestamp) {
+        if let Some(probe) = self.open.as_mut().filter(|probe| !probe.is_running) {
+            probe.at = probe.at.max(now.plus(PROBE_EVERY));
+        }
+    }
+
     /// Something is being sent.
     pub(super) fn sends(&mut self) {
         if let Some(probe) = &mut self.open {

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::{
     sync::Notify,
     task::{Id, JoinError, JoinSet},
@@ -25,13 +24,12 @@ use crate::{
     clock::Clock,
     domain::{
         id::DeliveryId,
-        notify::Reason,
         time::{Span, Timestamp},
     },
-    notify::{Attempt, Failure, Message, Outcome, Sent},
+    notify::{Failure, Outcome, Sent},
     store::{
         Store, StoreError,
-        outbox::{DueAt, Knows, Leased, Next, Recorded, Subject, Turn, Want},
+        outbox::{DueAt, Leased, Next, Recorded, Turn, Want},
     },
     telemetry::{self, metrics::Metrics},
 };
@@ -171,6 +169,13 @@ impl Dispatcher {
         self.done_since = None;
         self.up.clear();
         self.due_is_stale = true;
+        for early in wanted.iter().filter(|want| want.early) {
+            let found = leased.iter().any(|leased| leased.receiver == early.receiver);
+            let line = self.lines.get_mut(&early.receiver).filter(|_| !found);
+            if let Some(line) = line {
+                line.breaker.found_nothing(now);
+            }
+        }
         let subjects = self.parts.store.subjects(&leased).await?;
         for (leased, subject) in leased.into_iter().zip(subjects) {
             let (receiver, version) = (leased.receiver, leased.version);
@@ -183,6 +188,10 @@ impl Dispatcher {
 
     fn line(&mut self, receiver: i64, known: Option<&Known>) -> &mut Line {
         let limits = known.map(|known| Limits::of(&known.revision));
+        let paused_until = match self.lines.get(&receiver) {
+            Some(line) => line.paused_until,
+            None => limits.as_ref().and_then(|limits| self.paused(limits.shared.as_deref()?)),
+        };
         let line = self.lines.entry(receiver).or_insert_with(|| {
             let name = known.map(|known| known.revision.name.clone()).unwrap_or_default();
             let kind = known.map_or("", |known| known.revision.kind.as_str());
@@ -192,14 +201,26 @@ impl Dispatcher {
         if let Some(limits) = limits.filter(|limits| *limits != line.limits) {
             line.limits = limits;
         }
+        line.paused_until = paused_until;
         line
+    }
+
+    /// Until when nothing is sent with a key.
+    fn paused(&self, shared: &str) -> Option<Timestamp> {
+        let same = |line: &&Line| line.limits.shared.as_deref() == Some(shared);
+        self.lines.values().filter(same).filter_map(|line| line.paused_until).max()
     }
 
     /// What each receiver has room for.
     fn wanted(&mut self, now: Timestamp) -> Vec<Want> {
         let mut wanted = Vec::new();
-        for due in self.due.iter().filter(|due| due.at <= now) {
-            let most = match self.lines.get(&due.receiver) {
+        for due in &self.due {
+            let line = self.lines.get(&due.receiver);
+            let early = due.at > now;
+            if early && line.is_none_or(|line| line.breaker.allows(now) != Some(1)) {
+                continue;
+            }
+            let most = match line {
                 // Nothing is known of it before something of it was leased.
                 None => 1,
                 Some(line) => {
@@ -209,7 +230,7 @@ impl Dispatcher {
                 }
             };
             if most > 0 {
-                wanted.push(Want { receiver: due.receiver, most });
+                wanted.push(Want { receiver: due.receiver, most, early });
             }
         }
         wanted
@@ -270,10 +291,16 @@ impl Dispatcher {
 
     /// When there is something to do next, as far as that is known.
     pub(super) fn next_time(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.due_is_stale {
+            return Some(now);
+        }
         let gathered = self.done_since.map(|since| since.plus(GATHER));
+        let due: HashSet<i64> =
+            self.due.iter().filter(|due| due.at <= now).map(|due| due.receiver).collect();
         let lines = self.lines.iter().flat_map(|(receiver, line)| {
             let pace = self.paces.get(&pace_key(*receiver, line));
-            let paced = pace.filter(|_| !line.ready.is_empty()).map(|pace| pace.next(now));
+            let has_more = !line.ready.is_empty() || due.contains(receiver);
+            let paced = pace.filter(|_| has_more).map(|pace| pace.next(now));
             let waits = line.on_the_way >= line.limits.concurrency;
             [paced.filter(|_| !waits), line.paused_until, line.breaker.next_probe()]
         });
@@ -351,7 +378,14 @@ impl Dispatcher {
             self.up.push(leased.receiver);
         }
         if let Outcome::Retry { failure: Failure::Throttled, after } = sent.outcome {
-            line.paused_until = Some(now.plus(after.unwrap_or(Span::from_secs(10))));
+            let until = Some(now.plus(after.unwrap_or(Span::from_secs(10))));
+            line.paused_until = until;
+            // It is the key that was used too often, whoever used it.
+            let shared = line.limits.shared.clone();
+            let same = |line: &&mut Line| shared.is_some() && line.limits.shared == shared;
+            for line in self.lines.values_mut().filter(same) {
+                line.paused_until = until;
+            }
         }
     }
 
@@ -369,13 +403,20 @@ impl Dispatcher {
         }
     }
 
-    /// Takes one step, and what of it has come to its end.
+    /// Takes one step, and lets what is sent get there; nothing of that is looked at.
     #[cfg(test)]
-    pub(super) async fn round(&mut self) {
+    pub(super) async fn advance(&mut self) {
+        self.due_is_stale = true;
         self.step().await.expect("the store works");
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The same, and takes what has come to its end.
+    #[cfg(test)]
+    pub(super) async fn round(&mut self) {
+        self.advance().await;
         while let Some(finished) = self.sends.try_join_next_with_id() {
             self.take(finished);
         }

@@ -59,10 +59,12 @@ pub(super) fn record(tried: &Tried<'_>, sent: Sent) -> Recorded {
         Outcome::Dead { failure } => (Next::Dead, Some(failure)),
     };
     let may_have_arrived = failure.is_some_and(Failure::may_have_arrived);
+    // Of several steps, one that is done may be all that is ever done.
+    let is_begun = may_have_arrived || matches!(sent.outcome, Outcome::Continue { .. });
     let knows = match (sent.outcome, leased.reason, leased.knows) {
         (Outcome::Delivered, Reason::Resolved, _) => Knows::No,
         (Outcome::Delivered, _, _) => Knows::Yes,
-        (_, reason, Knows::No) if may_have_arrived && reason != Reason::Resolved => Knows::Maybe,
+        (_, reason, Knows::No) if is_begun && reason != Reason::Resolved => Knows::Maybe,
         (_, _, knows) => knows,
     };
     let attempt = AttemptRow {

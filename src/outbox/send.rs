@@ -1,13 +1,10 @@
-//! One try: what there is to tell, composed and handed to the notifier.
+//! One try: what there is to say, and saying it.
 
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{
-    receivers::{Book, Known},
-    sample,
-};
+use super::receivers::{Book, Known};
 use crate::{
     clock::Clock,
     domain::{
@@ -44,15 +41,15 @@ pub(super) fn message(
     now: Timestamp,
 ) -> Option<Message> {
     let Subject { incident, alerts, about } = match leased.reason {
-        Reason::Test => sample::subject(leased, now),
+        Reason::Test => super::sample::subject(leased, now),
         _ => subject?,
     };
-    let late = Span::of_millis(now.since(leased.at).as_millis() / 1000 * 1000);
+    let late = now.since(leased.at);
     Some(Message {
         delivery: leased.id,
         reason: leased.reason,
         at: leased.at,
-        late: Some(late).filter(|late| *late >= LATE),
+        late: Some(coarse(late)).filter(|late| *late >= LATE),
         first: leased.knows != Knows::Yes,
         wakes: leased.wakes,
         receiver: leased.name.clone(),
@@ -63,12 +60,22 @@ pub(super) fn message(
     })
 }
 
+/// As people say it: minutes, after two hours hours, after two days days.
+fn coarse(span: Span) -> Span {
+    const MINUTE: i64 = 60_000;
+    let unit = match span.as_millis() / MINUTE {
+        ..120 => MINUTE,
+        120..2880 => 60 * MINUTE,
+        2880.. => 24 * 60 * MINUTE,
+    };
+    Span::of_millis(span.as_millis() / unit * unit)
+}
+
 /// What one try needs.
 pub(super) struct Sender {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) book: Arc<Book>,
-    /// It follows at once on a step of this process.
     pub(super) continues: bool,
 }
 

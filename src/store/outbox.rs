@@ -134,6 +134,8 @@ pub struct Recorded {
 pub struct Want {
     pub receiver: i64,
     pub most: usize,
+    /// If none is due, one that waits after a failure does: the receiver is to be tried.
+    pub early: bool,
 }
 
 /// One transaction of a dispatcher.

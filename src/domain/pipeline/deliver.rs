@@ -11,7 +11,7 @@ use crate::domain::{
     event::Severity,
     id::{AlertId, DeliveryId, IncidentId, ReceiverId},
     incident::Told,
-    notify::{HoldingState, Notice, Reason},
+    notify::{Holding, HoldingState, Notice, Reason},
     time::Timestamp,
 };
 
@@ -81,7 +81,7 @@ impl Batch<'_> {
                     && alert.standing.told.iter().any(|told| *told.receiver == *receiver)
             });
             let owed = self.working.changes.deliveries.len();
-            self.tell_of_alert(id, now);
+            self.tell_all_of_alert(id, Some(receiver), now);
             let is_new = self.working.changes.deliveries.len() > owed;
             if known && !is_new && reason == Reason::Repeat {
                 let told = self.working.alert(id).map(|alert| (alert.clone(), incident));
@@ -95,13 +95,23 @@ impl Batch<'_> {
 
     /// Brings what receivers that are told of each alert know of this one in line with what it is.
     pub(super) fn tell_of_alert(&mut self, id: AlertId, now: Timestamp) {
+        self.tell_all_of_alert(id, None, now);
+    }
+
+    /// The same; `also` was just told of its incident, whether a rule names it or not.
+    fn tell_all_of_alert(&mut self, id: AlertId, also: Option<&str>, now: Timestamp) {
         let Some(alert) = self.working.alert(id) else { return };
-        let known = !alert.standing.told.is_empty();
+        let (known, service_id) = (!alert.standing.told.is_empty(), alert.service_id);
         let Some(incident_id) = alert.incident_id else { return };
+        let rules = self.policy(service_id).map_or(&[][..], |policy| &policy.notify);
         let Some(incident) = self.working.incident(incident_id) else { return };
-        let hears = |holding: &&crate::domain::notify::Holding| {
+        // Who is named no more is owed the resolve, and who waits to be told that it is open again
+        // hears of its alerts then.
+        let hears = |holding: &&Holding| {
             holding.revision.is_some_and(|revision| revision.each != Each::Incident)
                 && holding.state == HoldingState::Told
+                && !holding.pending.reopened
+                && (holding.is_named(rules) || also == Some(&*holding.receiver))
         };
         if !known && !incident.notices.holdings.iter().any(|holding| hears(&holding)) {
             return;

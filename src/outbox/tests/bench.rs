@@ -244,10 +244,7 @@ impl Bench {
 
     /// Lets the dispatcher take one step, and what it sends arrive; nothing of that is recorded.
     pub(super) async fn step(&mut self) {
-        self.dispatcher().step().await.unwrap();
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
+        self.dispatcher().advance().await;
     }
 
     pub(super) async fn settle(&mut self) {

@@ -31,19 +31,19 @@ async fn bench_of(settings: Value) -> Bench {
     Bench::new(&policy(), &[("a", settings)]).await
 }
 
-async fn plain() -> Bench {
+pub(super) async fn plain() -> Bench {
     let policy = json!({"notify": [{"receivers": ["a"]}]});
     Bench::new(&policy, &[("a", json!({"concurrency": 1}))]).await
 }
 
 impl Bench {
-    async fn of_reason(&self, reason: Reason) -> DeliveryView {
+    pub(super) async fn of_reason(&self, reason: Reason) -> DeliveryView {
         let all = self.all(&crate::store::outbox::DeliveryFilter::default()).await;
         all.into_iter().find(|delivery| delivery.reason == reason).unwrap()
     }
 
     /// Retries by hand what is dead for this reason.
-    async fn revive(&self, reason: Reason) {
+    pub(super) async fn revive(&self, reason: Reason) {
         let dead = self.in_state(DeliveryState::Dead).await;
         let dead = dead.into_iter().find(|delivery| delivery.reason == reason).unwrap();
         assert_eq!(self.retry(dead.id).await, Retried::Queued);
@@ -126,7 +126,9 @@ async fn what_is_folded_passes_on_that_it_wakes() {
     bench.act(1, Verb::Acknowledge).await;
     bench.settle().await;
 
+    bench.clock.advance(Span::from_secs(1));
     bench.act(1, Verb::Unacknowledge).await;
+    bench.clock.advance(Span::from_secs(1));
     bench.trigger("k", Severity::Critical).await;
     bench.settle().await;
 
@@ -423,12 +425,11 @@ async fn what_was_told_through_a_revision_is_resolved_through_it() {
     bench.run_out().await;
 
     let tries = bench.receivers.tries();
-    let went: Vec<_> = tries.iter().map(|a| (a.end.0.as_str(), a.reason)).collect();
-    let mut expected = Vec::new();
-    for reason in [Reason::Opened, Reason::Resolved] {
-        expected.extend(["a/0", "a/elsewhere", "a/another"].map(|url| (url, reason)));
+    assert_eq!(tries.len(), 6);
+    for url in ["a/0", "a/elsewhere", "a/another"] {
+        let went = tries.iter().filter(|a| a.end.0 == url).map(|a| a.reason);
+        assert_eq!(went.collect::<Vec<_>>(), [Reason::Opened, Reason::Resolved], "{url}");
     }
-    assert_eq!(went, expected);
 }
 
 #[tokio::test]
@@ -446,126 +447,6 @@ async fn whoever_was_down_for_hours_hears_the_end() {
     assert_eq!(bench.receivers.open_at("a"), 0);
     let tries = bench.receivers.tries();
     assert!(tries.last().unwrap().payload["late"].as_str().unwrap().starts_with("late by 47h"));
-}
-
-#[tokio::test]
-async fn only_what_is_dead_is_retried_by_hand() {
-    let mut bench = plain().await;
-    bench.receivers.weather("a", Weather::Unreachable);
-    bench.trigger("k", Severity::Error).await;
-    bench.settle().await;
-    let id = bench.of_reason(Reason::Opened).await.id;
-
-    let nothing = DeliveryId::new(Timestamp::default(), 77, 0);
-    assert_eq!(bench.retry(nothing).await, Retried::NotFound);
-    assert_eq!(bench.retry(id).await, Retried::NotDead);
-    bench.receivers.clear_up();
-    bench.run_out().await;
-    assert_eq!(bench.retry(id).await, Retried::NotDead);
-    bench.run_out().await;
-    assert_eq!(bench.receivers.tries().iter().filter(|a| a.arrived).count(), 1);
-}
-
-#[tokio::test]
-async fn what_is_retried_by_hand_has_48_hours_again_and_keeps_its_log() {
-    let mut bench = plain().await;
-    bench.receivers.weather("a", Weather::Unreachable);
-    bench.trigger("k", Severity::Error).await;
-    bench.run_for(Span::from_secs(50 * 3600)).await;
-    let tried = bench.receivers.tries().len();
-
-    bench.revive(Reason::Opened).await;
-    let from = bench.now();
-    bench.run_for(Span::from_secs(60)).await;
-
-    let again = bench.receivers.tried("a", from);
-    assert_eq!(again[tried].0, 0, "at once");
-    assert!((4000..=6000).contains(&again[tried + 1].0), "from the shortest wait on");
-    let view = bench.of_reason(Reason::Opened).await;
-    assert_eq!(view.state, DeliveryState::Pending);
-    let log = bench.store().delivery(view.id).await.unwrap().unwrap().attempt_log.unwrap();
-    assert_eq!(log.len(), bench.receivers.tries().len());
-}
-
-#[tokio::test]
-async fn a_trigger_retried_while_its_resolve_is_on_its_way_is_followed_by_it() {
-    let mut bench = plain().await;
-    bench.receivers.weather("a", Weather::Unanswered { arrives: false });
-    bench.trigger("k", Severity::Error).await;
-    bench.settle().await;
-    bench.receivers.weather("a", Weather::Refuses);
-    bench.run_for(Span::from_secs(60)).await;
-    bench.receivers.clear_up();
-    bench.resolve("k").await;
-    bench.step().await;
-    assert_eq!(bench.of_reason(Reason::Resolved).await.state, DeliveryState::Leased);
-
-    bench.revive(Reason::Opened).await;
-    bench.run_out().await;
-
-    assert_eq!(bench.receivers.open_at("a"), 0, "{:?}", bench.receivers.taken_in("a"));
-    assert_eq!(bench.states().await, ["opened delivered", "resolved delivered"]);
-}
-
-#[tokio::test]
-async fn what_fails_after_one_before_it_was_retried_waits_for_that() {
-    let mut bench = plain().await;
-    bench.receivers.weather("a", Weather::Refuses);
-    bench.trigger("k", Severity::Error).await;
-    bench.settle().await;
-    bench.receivers.weather("a", Weather::Broken { arrives: false });
-    bench.act(1, Verb::Acknowledge).await;
-    bench.step().await;
-    assert_eq!(bench.of_reason(Reason::Acknowledged).await.state, DeliveryState::Leased);
-
-    bench.revive(Reason::Opened).await;
-    bench.run_for(Span::from_secs(600)).await;
-
-    let reasons: Vec<Reason> = bench.receivers.tries().iter().map(|a| a.reason).collect();
-    assert_eq!(reasons[..2], [Reason::Opened, Reason::Acknowledged]);
-    assert!(reasons[2..].iter().all(|reason| *reason == Reason::Opened), "{reasons:?}");
-}
-
-#[tokio::test]
-async fn an_old_trigger_retried_does_not_end_what_was_told_since() {
-    // Told of each key: the newer alert of the key is open there.
-    let policy = json!({"notify": [{"receivers": ["a"]}]});
-    let mut bench = Bench::new(&policy, &[("a", json!({"passthrough": true}))]).await;
-    bench.receivers.weather("a", Weather::Refuses);
-    bench.trigger("k", Severity::Error).await;
-    bench.resolve("k").await;
-    bench.settle().await;
-    bench.receivers.clear_up();
-    bench.trigger("k", Severity::Error).await;
-    bench.settle().await;
-
-    bench.revive(Reason::Opened).await;
-    bench.run_out().await;
-    assert_eq!(bench.receivers.open_at("a"), 1, "{:?}", bench.receivers.taken_in("a"));
-
-    bench.resolve("k").await;
-    bench.run_out().await;
-    assert_eq!(bench.receivers.open_at("a"), 0);
-}
-
-#[tokio::test]
-async fn a_trigger_retried_after_its_alert_moved_is_followed_by_the_resolve() {
-    let policy = json!({"grouping": [{"by": ["class"]}], "notify": [{"receivers": ["a"]}]});
-    let mut bench = Bench::new(&policy, &[("a", json!({"per_alert": true}))]).await;
-    bench.receivers.weather("a", Weather::Refuses);
-    for (key, class) in [("k", "disk"), ("other", "cpu")] {
-        bench.event(key, What::Trigger { severity: Severity::Error, class }).await;
-    }
-    bench.settle().await;
-    bench.act(1, Verb::Merge(bench.incident(2))).await;
-    bench.resolve("k").await;
-    bench.settle().await;
-    bench.receivers.clear_up();
-
-    bench.revive(Reason::Opened).await;
-    bench.run_out().await;
-
-    assert_eq!(bench.receivers.taken_in("a"), ["opened k", "resolved k"]);
 }
 
 #[tokio::test]

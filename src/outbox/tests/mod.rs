@@ -1,6 +1,7 @@
 //! The outbox against a store and receivers that a test drives.
 
 mod bench;
+mod by_hand;
 mod guarantees;
 mod histories;
 mod laws;

@@ -9,7 +9,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs,
     path::Path,
+    sync::Arc,
 };
+
+use serde_json::Value;
 
 use self::{
     play::{Mode, Play},
@@ -45,23 +48,23 @@ pub(crate) fn histories() -> Vec<(String, Vec<Happened>, Gateway)> {
     scripts().iter().map(run).collect()
 }
 
-/// What every timeline did to a gateway that has all the receivers it speaks of, with these
-/// settings: name and gateway.
-pub(crate) fn histories_with_receivers(settings: &serde_json::Value) -> Vec<(String, Gateway)> {
-    let run = |script: &Script| {
+/// What every timeline did to a gateway that has all the receivers it speaks of, which take turns in
+/// having these settings: name and gateway.
+pub(crate) fn histories_with_receivers(settings: &[Value]) -> Vec<(String, Gateway)> {
+    let run = |(number, script): (usize, &Script)| {
         let mode = Mode::LineByLine;
         let first = Play::run(script, mode, &HashMap::new());
         let told = first.gateway.world.state.notifications.iter();
-        let names: BTreeSet<_> = told.map(|told| std::sync::Arc::clone(&told.receiver)).collect();
+        let names: BTreeSet<_> = told.map(|told| Arc::clone(&told.receiver)).collect();
         let mut gateway = Gateway::new();
-        for name in names {
-            let mut settings = settings.clone();
+        for (at, name) in names.into_iter().enumerate() {
+            let mut settings = settings[(number + at) % settings.len()].clone();
             settings["url"] = format!("{name}/0").into();
             gateway.put_receiver(&name, ReceiverKind::Webhook, &settings, Timestamp::default());
         }
         (script.name.clone(), Play::over(gateway, script, mode, &HashMap::new()).gateway)
     };
-    scripts().iter().map(run).collect()
+    scripts().iter().enumerate().map(run).collect()
 }
 
 fn aims(script: &Script) -> HashMap<usize, crate::domain::changes::Target> {

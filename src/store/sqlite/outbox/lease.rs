@@ -25,6 +25,9 @@ pub(super) async fn lease(
     let mut leased = Vec::new();
     let mut ended = Vec::new();
     for want in turn.wanted {
+        if want.early {
+            pull_one(connection, want.receiver, turn.now).await?;
+        }
         let mut room = want.most;
         for rank in RANKS {
             if room == 0 {
@@ -60,6 +63,25 @@ pub(super) async fn lease(
     Ok(leased)
 }
 
+/// Makes due what of a receiver is tried again next.
+async fn pull_one(
+    connection: &mut SqliteConnection,
+    receiver: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut next: Option<(i64, i64)> = None;
+    for rank in RANKS {
+        let found = sqlx::query_as(sql::WAITING).bind(receiver).bind(rank).bind(now.as_millis());
+        let found: Option<(i64, i64)> =
+            found.fetch_optional(&mut *connection).await.map_err(store_error)?;
+        next = next.into_iter().chain(found).min_by_key(|(_, at)| *at);
+    }
+    let Some((seq, _)) = next else { return Ok(()) };
+    let due = sqlx::query(sql::DUE_NOW).bind(seq).bind(now.as_millis());
+    due.execute(connection).await.map_err(store_error)?;
+    Ok(())
+}
+
 /// The newest of the updates that follow one another at the head of a lane: it says what those
 /// before it would.
 async fn fold(
@@ -76,6 +98,7 @@ async fn fold(
         .await
         .map_err(store_error)?;
     let mut newest = head;
+    let mut folded = Vec::new();
     for row in &behind {
         let next = read(row, turn.until)?;
         if !next.reason.is_folded() {
@@ -86,10 +109,11 @@ async fn fold(
             let woken = sqlx::query(sql::WAKES).bind(next.id.seq()).execute(&mut *connection);
             woken.await.map_err(store_error)?;
         }
-        let folded = std::mem::replace(&mut newest, Leased { wakes, ..next });
-        let what = format!("folded into {}", newest.id);
-        ended.push(record::ended(&folded, Next::Delivered, what, turn.now));
+        folded.push(std::mem::replace(&mut newest, Leased { wakes, ..next }));
     }
+    let what = format!("folded into {}", newest.id);
+    let end = |folded| record::ended(folded, Next::Delivered, what.clone(), turn.now);
+    ended.extend(folded.iter().map(end));
     Ok(newest)
 }
 

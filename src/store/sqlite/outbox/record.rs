@@ -108,6 +108,7 @@ pub(super) async fn retry(
     };
     let lane: i64 = row.try_get(0).map_err(store_error)?;
     let incident: Option<i64> = row.try_get(1).map_err(store_error)?;
+    let alert: Option<i64> = row.try_get(2).map_err(store_error)?;
     let state: &str = row.try_get(3).map_err(store_error)?;
     let Some(incident) = incident.filter(|_| state == DeliveryState::Dead.as_str()) else {
         return Ok(Retried::NotDead);
@@ -115,6 +116,7 @@ pub(super) async fn retry(
     // Whoever is told now of what is over already has to hear that it is.
     let resolve: Option<i64> = sqlx::query_scalar(sql::RESOLVE_BEHIND)
         .bind(incident)
+        .bind(alert)
         .bind(lane)
         .bind(id.seq())
         .fetch_optional(&mut *c)

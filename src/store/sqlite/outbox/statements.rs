@@ -77,14 +77,24 @@ pub(super) static INSERT_ATTEMPTS: Bulk = Bulk::new(
     ") WHERE column1 IS NOT NULL",
 );
 
+/// If one before it in its lane was queued again meanwhile, it waits for that; a resolve goes out
+/// once more behind it. How a test ended is seen by whoever tests.
 pub(super) static RECORD: Bulk = Bulk::new(
     "WITH v(seq, state, attempts, failures, first_at, next_at, not_before, ended_at, payload) AS (",
     9,
-    ") UPDATE deliveries SET state = v.state, attempts = v.attempts, failures = v.failures, \
-     first_attempt_at_ms = v.first_at, next_attempt_at_ms = v.next_at, \
-     not_before_ms = v.not_before, ended_at_ms = v.ended_at, \
-     payload = coalesce(v.payload, deliveries.payload), leased_by = NULL \
-     FROM v WHERE deliveries.seq = v.seq",
+    ") UPDATE deliveries SET \
+     state = CASE WHEN w.is_behind AND reason = 'resolved' AND v.state = 'delivered' \
+     THEN 'pending' ELSE v.state END, \
+     ended_at_ms = CASE WHEN w.is_behind AND reason = 'resolved' AND v.state = 'delivered' \
+     THEN NULL ELSE v.ended_at END, \
+     next_attempt_at_ms = CASE WHEN w.is_behind THEN NULL ELSE v.next_at END, \
+     attempts = v.attempts, failures = v.failures, first_attempt_at_ms = v.first_at, \
+     not_before_ms = v.not_before, payload = coalesce(v.payload, deliveries.payload), \
+     noted = CASE WHEN incident_seq IS NULL THEN 1 ELSE noted END, leased_by = NULL \
+     FROM v CROSS JOIN (SELECT v.seq AS s, EXISTS (SELECT 1 FROM deliveries e \
+     INDEXED BY deliveries_lane WHERE e.lane = d.lane AND e.state IN ('pending', 'leased') \
+     AND e.seq < d.seq) AS is_behind FROM v CROSS JOIN deliveries d ON d.seq = v.seq) w \
+     ON w.s = v.seq WHERE deliveries.seq = v.seq",
 );
 
 /// One that has been wakened by what was folded into it.
@@ -115,23 +125,33 @@ pub(super) const PULL_FORWARD: &str = "UPDATE deliveries INDEXED BY deliveries_d
      WHERE receiver_seq = ?1 AND rank IN (0, 1, 2) AND next_attempt_at_ms > ?2 \
      AND state = 'pending'";
 
+/// What waits for nothing but its own time, and for that the shortest, of one rank.
+pub(super) const WAITING: &str = "SELECT seq, next_attempt_at_ms FROM deliveries \
+     INDEXED BY deliveries_due WHERE receiver_seq = ?1 AND rank = ?2 AND next_attempt_at_ms > ?3 \
+     AND state = 'pending' AND coalesce(not_before_ms, 0) <= ?3 ORDER BY next_attempt_at_ms LIMIT 1";
+
+pub(super) const DUE_NOW: &str = "UPDATE deliveries SET next_attempt_at_ms = ?2 WHERE seq = ?1";
+
 pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver_revisions WHERE receiver_seq = ?1 AND version = ?2";
 
 pub(super) const RECEIVERS_CALLED: &str =
     "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
 
 pub(super) const DEAD: &str =
-    "SELECT lane, incident_seq, reason, state FROM deliveries WHERE seq = ?1 AND id = ?2";
+    "SELECT lane, incident_seq, alert_seq, state FROM deliveries WHERE seq = ?1 AND id = ?2";
 
 /// Queues it again.
 pub(super) const REQUEUE: &str = "UPDATE deliveries SET state = 'pending', failures = 0, \
      first_attempt_at_ms = NULL, next_attempt_at_ms = NULL, not_before_ms = NULL, \
      ended_at_ms = NULL, noted = 0 WHERE seq = ?1 AND state IN ('delivered', 'dead')";
 
-/// The last resolve behind a delivery of its lane, if it is at an end.
-pub(super) const RESOLVE_BEHIND: &str = "SELECT seq FROM deliveries INDEXED BY deliveries_incident \
-     WHERE incident_seq = ?1 AND lane = ?2 AND seq > ?3 AND reason = 'resolved' \
-     AND state IN ('delivered', 'dead') ORDER BY seq DESC LIMIT 1";
+/// The last one of a lane behind a delivery, if it is a resolve and at an end: it may be of another
+/// incident, into which the alert was moved, or of a later alert of the key.
+pub(super) const RESOLVE_BEHIND: &str = "SELECT seq FROM deliveries WHERE seq = (SELECT max(d.seq) \
+     FROM deliveries d INDEXED BY deliveries_incident WHERE d.incident_seq IN \
+     (?1, (SELECT incident_seq FROM alerts WHERE seq = ?2), \
+     (SELECT incident_seq FROM lanes WHERE lane = ?3)) AND d.lane = ?3 AND d.seq > ?4) \
+     AND reason = 'resolved' AND state IN ('delivered', 'dead')";
 
 /// Who was first in a lane before one was queued again waits.
 pub(super) const WAIT: &str = "UPDATE deliveries INDEXED BY deliveries_lane \
@@ -160,6 +180,7 @@ pub(in crate::store::sqlite) fn hot() -> Vec<(&'static str, &'static str)> {
         ("put lanes", PUT_LANES.text(8)),
         ("count delivered", COUNT_DELIVERED.text(8)),
         ("pull forward", PULL_FORWARD),
+        ("waiting", WAITING),
         ("requeue", REQUEUE),
         ("resolve behind", RESOLVE_BEHIND),
     ]

@@ -67,7 +67,7 @@ async fn the_purge_of_deliveries_takes_what_is_at_an_end_with_all_that_belongs_t
         let owed = commit_as(&store, &[input], &directory, &mut ids).await.deliveries;
         stuck = if count(&store, "deliveries").await == 2 { owed[0].lane } else { stuck };
     }
-    let wanted = [Want { receiver: receiver.id.seq(), most: 100 }];
+    let wanted = [Want { receiver: receiver.id.seq(), most: 100, early: false }];
     let mut done: Vec<Recorded> = Vec::new();
     for expected in [3, 1, 0] {
         let turn =
