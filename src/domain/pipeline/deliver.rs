@@ -1,6 +1,8 @@
 //! From what a receiver is told to what is owed to it: one delivery for the incident, or one for
 //! each of its alerts where the receiver wants it so.
 
+use std::sync::Arc;
+
 use super::Batch;
 use crate::domain::{
     alert::{Alert, Status},
@@ -41,7 +43,7 @@ impl Batch<'_> {
                         service_id: Some(service_id),
                         incident_id: Some(incident_id),
                         alert_id: None,
-                        receiver: receiver.clone(),
+                        receiver: Arc::clone(&receiver),
                         revision,
                         reason,
                         severity,
@@ -119,7 +121,7 @@ impl Batch<'_> {
             .holdings
             .iter()
             .filter(hears)
-            .filter_map(|holding| Some((holding.receiver.clone(), holding.revision?)))
+            .filter_map(|holding| Some((Arc::clone(&holding.receiver), holding.revision?)))
             .collect();
         let Some(alert) = self.working.alert(id).cloned() else { return };
         let mut told = alert.standing.told.clone();
@@ -129,7 +131,7 @@ impl Batch<'_> {
             }
         }
         let speaks = alert.is_loud() && alert.status == Status::Triggered;
-        for told in told.iter_mut() {
+        for told in &mut told {
             if !listening.iter().any(|(receiver, _)| *receiver == told.receiver) {
                 continue;
             }
@@ -182,7 +184,7 @@ impl Batch<'_> {
             service_id: Some(alert.service_id),
             incident_id: Some(incident_id),
             alert_id: Some(alert.id),
-            receiver: told.receiver.clone(),
+            receiver: Arc::clone(&told.receiver),
             revision: told.revision,
             reason: notice.reason,
             severity: alert.severity,
@@ -222,7 +224,7 @@ impl Batch<'_> {
         &mut self,
         id: IncidentId,
         from: &str,
-        to: &std::sync::Arc<str>,
+        to: &Arc<str>,
         now: Timestamp,
     ) -> ActionOutcome {
         let directory = self.directory;
