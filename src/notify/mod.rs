@@ -210,7 +210,10 @@ pub fn mistakes(
             let addresses = email::mistakes(settings).into_iter();
             mistakes.extend(addresses.map(|(member, what)| (member.to_owned(), what)));
         }
-        ReceiverKind::Jira => mistakes.extend(jira::check_fields(settings)),
+        ReceiverKind::Jira => {
+            let fields = settings.get("fields").and_then(Value::as_object);
+            mistakes.extend(fields.map(jira::check_fields).unwrap_or_default());
+        }
         ReceiverKind::PagerDuty => {}
     }
     mistakes

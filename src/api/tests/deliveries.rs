@@ -47,7 +47,7 @@ impl Gateway {
         let directory = self.api.ingest.directory();
         let receivers = directory.receivers();
         let wanted: Vec<Want> =
-            receivers.map(|it| Want { receiver: it.id.seq(), most: 100 }).collect();
+            receivers.map(|it| Want { receiver: it.id.seq(), most: 100, early: false }).collect();
         let turn = self.turn(&[], &wanted).await;
         let done: Vec<Recorded> =
             turn.iter().map(|leased| recorded(leased, send(leased))).collect();
@@ -285,7 +285,7 @@ async fn only_what_is_dead_is_sent_once_more() {
 
     refused("waits").await;
     let seq = gateway.api.ingest.directory().receivers().next().unwrap().id.seq();
-    let leased = gateway.turn(&[], &[Want { receiver: seq, most: 1 }]).await;
+    let leased = gateway.turn(&[], &[Want { receiver: seq, most: 1, early: false }]).await;
     refused("is being sent").await;
     gateway.turn(&[recorded(&leased[0], delivered(now))], &[]).await;
     refused("was delivered").await;

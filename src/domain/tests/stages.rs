@@ -322,9 +322,10 @@ fn an_acknowledgement_taken_back_at_a_receiver_does_not_end_and_begin_anew_there
         let receivers = vec![receiver(1, "pd"), receiver(2, "other")];
         world.directory = world.directory.with_receivers(receivers);
         send(&mut world, 0, "a", trigger(Severity::Error));
-        let target = match of_alerts {
-            true => Target::Alert(alert(&world, "a").id),
-            false => Target::Incident(incident(&world, 1).id),
+        let target = if of_alerts {
+            Target::Alert(alert(&world, "a").id)
+        } else {
+            Target::Incident(incident(&world, 1).id)
         };
         let there = "pagerduty:pd";
         act_as(there, &mut world, 1, target, Verb::Acknowledge);

@@ -212,7 +212,7 @@ async fn a_test_that_is_not_at_its_end_says_what_it_waits_for() {
     assert!(waits["error"].as_str().unwrap().contains("waits for its turn"), "{waits}");
     let id = waits["delivery_id"].as_str().unwrap();
     assert_eq!(gateway.first_id("/deliveries?state=pending").await, id, "it is sent later");
-    assert_eq!(gateway.turn(&[], &[Want { receiver: seq, most: 9 }]).await.len(), 1);
+    assert_eq!(gateway.turn(&[], &[Want { receiver: seq, most: 9, early: false }]).await.len(), 1);
 
     gateway.api.phase.leave();
     let waits = gateway.post("/receivers/pager/test", &Value::Null).await.json();
