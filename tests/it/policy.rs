@@ -59,7 +59,7 @@ async fn a_policy_is_checked_planned_and_applied_by_the_command_line() {
         last,
         format!("6 changes to make; next: `dutygate apply --policy {file}` makes them")
     );
-    assert_eq!(gateway.read_all("/services").await.len(), 1, "nothing is changed");
+    assert_eq!(gateway.read_all("/services").await.len(), 2, "nothing is changed");
 
     let (status, applied, notes) = run(&["apply", "--policy", file]).await;
     assert_eq!(status, Some(0), "{applied}{notes}");
@@ -226,6 +226,6 @@ silences:
         assert!(told.iter().any(|told| told.starts_with(&begins)), "{begins}: {said}");
     }
     assert_eq!(told.len(), 10, "{said}");
-    assert_eq!(gateway.read_all("/services").await.len(), 1, "nothing of it is applied");
+    assert_eq!(gateway.read_all("/services").await.len(), 2, "nothing of it is applied");
     assert!(gateway.read_all("/receivers").await.is_empty());
 }

@@ -260,9 +260,8 @@ impl<'l> Working<'l> {
 
     /// Asks for all open alerts of an incident, if they were not loaded.
     pub(super) fn ask_for_open_alerts(&mut self, id: IncidentId) {
-        if !self.loaded.asked.whole.contains(&id) {
-            self.missing.incidents.push(id);
-        }
+        let is_asked = self.loaded.asked.whole.contains(&id);
+        self.missing.incidents.extend((!is_asked).then_some(id));
     }
 
     /// Asks for an alert, if it was not loaded.
