@@ -24,6 +24,10 @@ LABEL org.opencontainers.image.title="dutygate" \
       org.opencontainers.image.description="Self-hosted, PagerDuty-compatible event gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 
+# Receivers are reached by TLS.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+
 RUN groupadd --system --gid 10001 dutygate \
     && useradd --system --uid 10001 --gid dutygate --home-dir /data --shell /usr/sbin/nologin dutygate \
     && install --directory --owner dutygate --group dutygate --mode 0700 /data
