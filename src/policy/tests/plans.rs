@@ -273,9 +273,11 @@ proptest! {
             "grouping": [{"by": "similarity", "threshold": 0.9, "match": matcher(i)}],
             "notify": [{"receivers": [name], "delay": "5m"}],
         }));
+        // Texts in fields are templates: a brace would have to make sense.
+        let plain = |i: usize| text(i).replace(['{', '}'], "");
         let receivers = names.iter().enumerate().map(|(i, name)| json!({
             "name": name, "kind": "jira", "url": "https://j", "auth": {"bearer_env": "K"},
-            "project": text(i), "fields": {text(i): [text(i), 1, 0.5, true, null, {}]},
+            "project": text(i), "fields": {text(i): [plain(i), 1, 0.5, true, null, {}]},
         }));
         let silences = names.iter().enumerate().map(|(i, name)| json!({
             "name": name, "match": matcher(i), "comment": text(i), "service": name,
