@@ -4,8 +4,8 @@
   another gateway here, which takes what PagerDuty takes and refuses what it refuses.
 - ElastAlert 2, as a whole process set up as the integration guide says, reaches PagerDuty through
   the gateway, its event unchanged.
-
-Jira is in test_jira.py.
+- Guance's monitor event becomes exactly one Jira issue, with the fields of the script that people
+  wrote for that, and its recovery closes it. More about Jira is in test_jira.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import requests
 
 from elasticsearch_stand_in import ElasticsearchStandIn
 from harness import Gateway, Json, eventually
+from jira import JIRA
+from jira_stand_in import JiraStandIn
 from test_elastalert import audit_entry, rule_like_the_guides, start
 
 EVENT = Path(__file__).parent.parent / "fixtures" / "seeds" / "guance_disk_usage.json"
@@ -145,3 +147,47 @@ def test_elastalert_reaches_pagerduty_through_the_gateway(passing: Gateway, page
         assert alert[field] == sent[field], field
     assert (alert["severity"], alert["source"], alert["class"]) == ("error", "mysql.host.name", "ping failure")
     assert alert["client"] == "wahaha"
+
+
+JIRA_POLICY = """
+services:
+  - name: default
+    integrations: [{name: default, type: pagerduty}]
+    notify: [{receivers: [jira]}]
+receivers:
+  - name: jira
+    kind: jira
+    url: %s
+    auth: {user: %s, password_env: JIRA_PASSWORD}
+    project: OPS
+    issue_type: 故障
+    assignee: pacher
+    priority: {critical: Highest}
+"""
+
+
+def test_a_guance_event_becomes_exactly_one_jira_issue_and_is_closed(tmp_path: Path) -> None:
+    stand_in = JiraStandIn("datacenter")
+    gateway = Gateway(tmp_path, {"JIRA_PASSWORD": JiraStandIn.PASSWORD})
+    try:
+        gateway.apply(JIRA_POLICY % (stand_in.url, JiraStandIn.USER))
+        key = gateway.integration_key("guance-hz", "default", "guance")
+        event, recovery = event_of("to-jira")
+        client = JIRA(server=stand_in.url, basic_auth=(JiraStandIn.USER, JiraStandIn.PASSWORD), max_retries=0)
+
+        tell_guance(gateway, key, event)
+        tell_guance(gateway, key, event)
+        issue = eventually(lambda: next(iter(client.search_issues('project = "OPS"')), None), "the issue")
+
+        fields = issue.fields
+        assert (fields.project.key, fields.summary) == ("OPS", event["df_title"])
+        assert (fields.issuetype.name, fields.assignee.name, fields.priority.name) == ("故障", "pacher", "Highest")
+        for line in event["df_message"].splitlines():
+            assert line.strip() in fields.description
+
+        tell_guance(gateway, key, recovery)
+        eventually(lambda: client.issue(issue.key).fields.status.statusCategory.key == "done" or None, "the issue to be closed")
+        assert len(client.search_issues('project = "OPS"')) == 1
+    finally:
+        assert gateway.process.stop() == 0
+        stand_in.close()
