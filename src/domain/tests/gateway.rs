@@ -277,8 +277,8 @@ impl Gateway {
             self.receivers.push(made.clone());
             Configuration::CreateReceiver(made)
         };
-        self.publish();
-        self.log.push(Happened::Configured(Box::new(change), now));
+        // A holding looks at how its receiver is.
+        self.configured(change, None, now);
     }
 
     pub(crate) fn delete_receiver(&mut self, name: &str, now: Timestamp) -> bool {
@@ -287,9 +287,7 @@ impl Gateway {
             return false;
         };
         let gone = self.receivers.remove(at);
-        self.publish();
-        let change = Configuration::DeleteReceiver(gone.id);
-        self.log.push(Happened::Configured(Box::new(change), now));
+        self.configured(Configuration::DeleteReceiver(gone.id), None, now);
         true
     }
 

@@ -66,8 +66,11 @@ async fn a_trigger_retried_while_its_resolve_is_on_its_way_is_followed_by_it() {
     bench.resolve("k").await;
     bench.step().await;
     assert_eq!(bench.of_reason(Reason::Resolved).await.state, DeliveryState::Leased);
+    let tried = bench.receivers.tries().len();
 
     bench.revive(Reason::Opened).await;
+    bench.step().await;
+    assert_eq!(bench.receivers.tries().len(), tried, "one of a lane at a time");
     bench.run_out().await;
 
     assert_eq!(bench.receivers.open_at("a"), 0, "{:?}", bench.receivers.taken_in("a"));
