@@ -56,6 +56,10 @@ impl Line {
             return probes.saturating_sub(held);
         }
         let ahead = self.limits.concurrency * AHEAD + AHEAD_MIN;
+        // Half of it at a time: each time is a commit, which ingestion waits for.
+        if held > ahead / 2 {
+            return 0;
+        }
         ahead.saturating_sub(held).min(room.saturating_sub(self.ready.len()))
     }
 
