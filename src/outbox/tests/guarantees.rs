@@ -12,7 +12,6 @@ use crate::{
     domain::{
         changes::{Input, Verb},
         event::Severity,
-        id::DeliveryId,
         notify::Reason,
         tests::world::What,
         time::{Span, Timestamp},
