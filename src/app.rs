@@ -157,6 +157,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: settings.ingest.max_batch,
             directory_is_stale: false,
+            in_doubt: false,
             templates: crate::store::decide::Learned::new(),
         };
         let tasks = Tasks::new();

@@ -185,11 +185,9 @@ pub struct Changes {
     pub updated_alerts: Vec<Alert>,
     pub new_incidents: Vec<Incident>,
     pub updated_incidents: Vec<Incident>,
-    /// The incident that may be joined under each of these from now on.
+    /// The incident that is found under each of these from now on.
     pub groups: Vec<(GroupHash, IncidentId)>,
-    /// Resolved and opened again in this batch: what was filed before is not any more.
-    pub unfiled: Vec<IncidentId>,
-    /// Under these none may be joined any more: the newest was opened and resolved in this batch.
+    /// Under these none is found any more.
     pub closed_groups: Vec<GroupHash>,
     pub timeline: Vec<TimelineEntry>,
     pub change_events: Vec<NewChange>,
@@ -225,7 +223,6 @@ impl Changes {
             new_incidents,
             updated_incidents,
             groups: _,
-            unfiled: _,
             closed_groups: _,
             timeline,
             change_events,

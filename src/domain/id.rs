@@ -212,6 +212,22 @@ impl Ids {
         Self { next, random: Random::new(seed) }
     }
 
+    /// Uses no number below these: they are taken.
+    pub fn skip_to(&mut self, taken: Sequences) {
+        let Sequences { event, alert, incident, content, change, timeline, delivery, object } =
+            self.next;
+        self.next = Sequences {
+            event: event.max(taken.event),
+            alert: alert.max(taken.alert),
+            incident: incident.max(taken.incident),
+            content: content.max(taken.content),
+            change: change.max(taken.change),
+            timeline: timeline.max(taken.timeline),
+            delivery: delivery.max(taken.delivery),
+            object: object.max(taken.object),
+        };
+    }
+
     /// 128 random bits, for a dedup key that the sender left to us.
     pub fn random_128(&mut self) -> u128 {
         (0..4).fold(0, |bits, _| bits << 32 | u128::from(self.random.next_u32()))

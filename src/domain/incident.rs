@@ -13,6 +13,7 @@ use super::{
     event::Severity,
     grouping::GroupChoice,
     id::{IncidentId, RuleId, ServiceId},
+    loading::GroupHash,
     notify::{Holding, HoldingState, Notice, View},
     notify_rule::NotifyRule,
     routing::Directory,
@@ -69,6 +70,7 @@ impl OpenAlerts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupKey {
     pub rule: RuleId,
+    /// Under these the incident is found by alerts to come: it is the newest under each, and open.
     pub hashes: Vec<i64>,
     /// `{"rule": id, "values": {field: value}}`, as the API shows it.
     pub shown: String,
@@ -297,12 +299,44 @@ impl Incident {
     }
 
     /// A resolved incident is open again: its key came back within `reopen_within`.
-    pub fn reopen(&mut self, now: Timestamp) {
+    /// It is found again under what the alert that opens it is grouped by, if its rule is the same.
+    pub fn reopen(&mut self, choice: Option<&GroupChoice>, now: Timestamp) {
+        let group = self.group.as_mut();
+        if let Some((group, choice)) = group.zip(choice).filter(|(g, c)| g.rule == c.rule) {
+            group.hashes.clone_from(&choice.hashes);
+        }
         self.unacknowledge();
         self.resolved_at = None;
         self.notices.held_until = None;
         for holding in &mut self.notices.holdings {
             holding.reopen(now);
+        }
+    }
+
+    /// What alerts find it by.
+    pub fn found_under(&self) -> impl Iterator<Item = GroupHash> {
+        let group = self.group.as_ref();
+        let rule_and_hashes = group.map(|group| (group.rule, group.hashes.as_slice()));
+        let (rule, hashes) = rule_and_hashes.unzip();
+        let hashes = hashes.unwrap_or_default();
+        hashes.iter().filter_map(move |hash| Some((self.service_id, rule?, *hash)))
+    }
+
+    pub fn is_found_under(&self, key: GroupHash) -> bool {
+        self.found_under().any(|known| known == key)
+    }
+
+    /// A newer one takes its place.
+    pub fn unfile(&mut self, (_, _, hash): GroupHash) {
+        if let Some(group) = &mut self.group {
+            group.hashes.retain(|known| *known != hash);
+        }
+    }
+
+    /// It takes no alerts any more.
+    pub fn unfile_all(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.hashes.clear();
         }
     }
 

@@ -41,7 +41,6 @@ pub struct Memory {
     /// The open alerts of each incident.
     members: HashMap<IncidentId, BTreeSet<AlertId>>,
     groups: HashMap<GroupHash, IncidentId>,
-    filed: HashMap<IncidentId, Vec<GroupHash>>,
     dues: BTreeSet<(Timestamp, Timed)>,
     clocks: BTreeMap<ServiceId, Timestamp>,
     contents: HashMap<AlertId, Arc<Content>>,
@@ -186,13 +185,7 @@ impl Memory {
         for incident in changes.new_incidents.iter().chain(&changes.updated_incidents) {
             self.save_incident(incident);
         }
-        for incident in &changes.unfiled {
-            self.unfile(*incident);
-        }
-        for (key, incident) in &changes.groups {
-            self.groups.insert(*key, *incident);
-            self.filed.entry(*incident).or_default().push(*key);
-        }
+        self.groups.extend(changes.groups.iter().copied());
         for key in &changes.closed_groups {
             self.groups.remove(key);
         }
@@ -257,26 +250,11 @@ impl Memory {
     }
 
     fn save_incident(&mut self, incident: &Incident) {
-        let mut stored = incident.clone();
-        // As a database gives them back.
-        if let Some(group) = &mut stored.group {
-            group.hashes.clear();
-        }
-        let before = self.incidents.insert(incident.id, stored);
+        let before = self.incidents.insert(incident.id, incident.clone());
         let was = before.as_ref().and_then(|incident| incident.due);
         self.time(was, incident.due, || Timed::Incident(incident.id));
         if !incident.is_open() {
-            self.unfile(incident.id);
             self.members.remove(&incident.id);
-        }
-    }
-
-    /// It may not be joined under what it was filed under.
-    fn unfile(&mut self, incident: IncidentId) {
-        for key in self.filed.remove(&incident).into_iter().flatten() {
-            if self.groups.get(&key) == Some(&incident) {
-                self.groups.remove(&key);
-            }
         }
     }
 

@@ -76,6 +76,9 @@ pub struct Committer {
     pub(crate) max_batch: usize,
     /// A change of the configuration is committed and could not be read back yet.
     pub(crate) directory_is_stale: bool,
+    /// A transaction failed, and may yet have been committed: numbers and templates that are kept
+    /// here are read again before the next one.
+    pub(crate) in_doubt: bool,
     /// What similarity rules have learned, as committed.
     pub(crate) templates: Learned,
 }
@@ -236,6 +239,10 @@ impl Committer {
 
     /// The outcomes, and whether anything had to be written for them.
     async fn try_commit(&mut self, inputs: &[Input]) -> Result<(Vec<Outcome>, bool), StoreError> {
+        if std::mem::replace(&mut self.in_doubt, true) {
+            self.ids.skip_to(self.store.sequences().await?);
+            self.templates.clear();
+        }
         let directory = self.directory.load_full();
         let mut unit = self.store.begin().await?;
         let decided = decide(&mut *unit, inputs, &directory, &self.ids, &self.templates).await?;
@@ -246,6 +253,7 @@ impl Committer {
         }
         // Also if there is nothing in it: a transaction left open holds back the checkpoint.
         unit.commit().await?;
+        self.in_doubt = false;
         self.ids = ids;
         for (rule, learned, _) in changes.templates.drain(..) {
             self.templates.insert(rule, learned);
@@ -350,6 +358,7 @@ impl Committer {
             Ok(Ok(())) => self.note_health(None),
             Ok(Err(refused)) => return Err(refused.into()),
             Err(error) => {
+                (self.in_doubt, self.directory_is_stale) = (true, true);
                 let detail = telemetry::chain(&error);
                 tracing::error!(error = %detail, "a change of the configuration was not stored");
                 if matches!(error, StoreError::Unavailable(_)) {

@@ -3,6 +3,7 @@
 mod chained;
 mod deliveries;
 mod description;
+mod doubt;
 mod inhibition_rules;
 mod integrations;
 mod noise;
@@ -62,7 +63,7 @@ struct Gateway {
     /// A token with the role admin.
     admin: String,
     _committing: DropGuard,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// What came back.
@@ -111,6 +112,7 @@ impl Gateway {
             health: Arc::clone(&health),
             max_batch: 100,
             directory_is_stale: false,
+            in_doubt: false,
             templates: crate::store::decide::Learned::new(),
         };
         let closing = CancellationToken::new();
@@ -135,7 +137,7 @@ impl Gateway {
             outlook: Outlook::default(),
             guard: crate::notify::Guard::new(false),
         });
-        Self { api, clock, admin, _committing: closing.drop_guard(), _directory: directory }
+        Self { api, clock, admin, _committing: closing.drop_guard(), directory }
     }
 
     /// One request with these headers.

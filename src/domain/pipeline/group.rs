@@ -8,7 +8,7 @@ use crate::domain::{
     changes::TimelineKind,
     grouping::{By, GroupChoice, GroupingRule},
     id::{AlertId, IncidentId, RuleId, ServiceId},
-    incident::{GroupKey, Incident},
+    incident::Incident,
     similarity::{Masked, Template},
     time::Timestamp,
     trace::{Stage, Trace},
@@ -186,12 +186,12 @@ impl<'d> Batch<'d> {
         now: Timestamp,
         actor: &str,
     ) {
-        self.working.change_incident(incident.id, |incident| incident.reopen(now));
-        if let (Some(choice), Some(group)) = (choice, &incident.group)
-            && choice.rule == group.rule
-        {
-            let group = Some(GroupKey { hashes: choice.hashes.clone(), ..group.clone() });
-            self.working.file(&Incident { group, ..incident.clone() });
+        let reopened = self.working.change_incident(incident.id, |incident| {
+            incident.reopen(choice, now);
+            incident.clone()
+        });
+        if let Some(incident) = reopened {
+            self.working.file(&incident);
         }
         self.attach(alert, incident.id, TimelineKind::Reopened, reason, now, actor);
     }

@@ -374,19 +374,17 @@ impl State {
             self.alerts.insert(alert.id, alert.clone());
         }
         for incident in changes.new_incidents.iter().chain(&changes.updated_incidents) {
-            let mut stored = incident.clone();
-            // As a database gives them back.
-            if let Some(group) = &mut stored.group {
-                group.hashes.clear();
-            }
-            if !incident.is_open() {
-                self.groups.retain(|_, id| *id != incident.id);
-            }
-            self.incidents.insert(incident.id, stored);
+            self.incidents.insert(incident.id, incident.clone());
         }
-        self.groups.retain(|_, id| !changes.unfiled.contains(id));
         self.groups.extend(changes.groups.iter().copied());
         self.groups.retain(|key, _| !changes.closed_groups.contains(key));
+        let found_under = |incident: &Incident| {
+            let id = incident.id;
+            incident.found_under().map(move |key| (key, id)).collect::<Vec<_>>()
+        };
+        let told_by_incidents: BTreeMap<_, _> =
+            self.incidents.values().flat_map(found_under).collect();
+        assert_eq!(self.groups, told_by_incidents, "what is found follows from the incidents");
         self.timeline.extend(changes.timeline.iter().cloned());
         self.events.extend(
             changes.events.iter().map(|e| (e.id, e.alert_id, e.disposition, e.trace.clone())),

@@ -60,12 +60,9 @@ pub(super) struct Working<'l> {
     open_keys: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
     /// The newest alert of keys that have none open.
     returning: HashMap<IntegrationId, HashMap<DedupKey, AlertId>>,
-    /// Under which hash an incident may be joined, as long as it has not been resolved since: how
-    /// often it was when it was filed.
-    groups: HashMap<GroupHash, (IncidentId, u32)>,
-    /// How often each incident was resolved in this batch.
-    closings: HashMap<IncidentId, u32>,
-    touched_groups: Vec<GroupHash>,
+    /// The incident that was the newest under a hash. It still is if it has that hash.
+    groups: HashMap<GroupHash, IncidentId>,
+    touched_groups: BTreeSet<GroupHash>,
     clocks: HashMap<ServiceId, (Timestamp, bool)>,
     counts: Vec<HourlyCount>,
     key_states: HashMap<SourceKey, KeyState>,
@@ -97,9 +94,8 @@ impl<'l> Working<'l> {
             touched_incidents: Vec::new(),
             open_keys: HashMap::new(),
             returning: HashMap::new(),
-            groups: loaded.groups.iter().map(|(key, id)| (*key, (*id, 0))).collect(),
-            closings: HashMap::new(),
-            touched_groups: Vec::new(),
+            groups: loaded.groups.iter().copied().collect(),
+            touched_groups: BTreeSet::new(),
             clocks: loaded.service_clocks.iter().map(|(id, now)| (*id, (*now, false))).collect(),
             counts: Vec::new(),
             key_states: loaded.key_states.iter().cloned().collect(),
@@ -273,16 +269,13 @@ impl<'l> Working<'l> {
 
     /// The newest open incident that may be joined under a hash.
     pub(super) fn group(&mut self, key: GroupHash) -> Option<&Incident> {
-        let Some((id, closings)) = self.groups.get(&key).copied() else {
+        let Some(id) = self.groups.get(&key).copied() else {
             if !self.loaded.asked.groups.contains(&key) {
                 self.missing.groups.push(key);
             }
             return None;
         };
-        if self.closings.get(&id).copied().unwrap_or(0) != closings {
-            return None;
-        }
-        self.incident(id).filter(|incident| incident.is_open())
+        self.incident(id).filter(|incident| incident.is_found_under(key))
     }
 
     pub(super) fn key_state(&mut self, key: &SourceKey) -> KeyState {
@@ -397,15 +390,15 @@ impl<'l> Working<'l> {
         self.incidents.insert(slot.value.id, slot);
     }
 
-    /// From now on an incident is found under its group's hashes.
+    /// From now on an incident is found under its group's hashes, and none before it is.
     pub(super) fn file(&mut self, incident: &Incident) {
-        if let Some(group) = &incident.group {
-            for hash in &group.hashes {
-                let key = (incident.service_id, group.rule, *hash);
-                let closings = self.closings.get(&incident.id).copied().unwrap_or(0);
-                self.groups.insert(key, (incident.id, closings));
-                self.touched_groups.push(key);
+        for key in incident.found_under().collect::<Vec<_>>() {
+            let other = self.group(key).map(|other| other.id).filter(|id| *id != incident.id);
+            if let Some(other) = other {
+                self.change_incident(other, |other| other.unfile(key));
             }
+            self.groups.insert(key, incident.id);
+            self.touched_groups.insert(key);
         }
     }
 
@@ -442,7 +435,11 @@ impl<'l> Working<'l> {
         let (due, was_open) = (slot.value.due, slot.value.is_open());
         let result = change(&mut slot.value);
         if was_open && !slot.value.is_open() {
-            *self.closings.entry(id).or_default() += 1;
+            for key in slot.value.found_under() {
+                self.groups.insert(key, id);
+                self.touched_groups.insert(key);
+            }
+            slot.value.unfile_all();
         }
         let timers = timers_of(self.directory, slot.value.service_id);
         slot.value.due = slot.value.next_due(&timers);

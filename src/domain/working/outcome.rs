@@ -8,7 +8,6 @@ use std::{
 use super::{Slot, Working};
 use crate::domain::{
     changes::Changes,
-    id::IncidentId,
     key_state::KeyState,
     loading::{LoadKeys, SourceKey},
 };
@@ -17,8 +16,6 @@ impl Working<'_> {
     /// What is to be written, in the order in which things were first touched; or what has to be
     /// loaded before that can be said.
     pub(in crate::domain) fn into_changes(mut self) -> Result<Changes, Box<LoadKeys>> {
-        self.touched_groups.sort();
-        self.touched_groups.dedup();
         for key in std::mem::take(&mut self.touched_groups) {
             match self.group(key).map(|incident| incident.id) {
                 Some(id) => self.changes.groups.push((key, id)),
@@ -29,11 +26,6 @@ impl Working<'_> {
             self.missing.dedup();
             return Err(Box::new(self.missing));
         }
-        let is_open = |id: &IncidentId| {
-            self.incidents.get(id).is_some_and(|slot| slot.before.is_some() && slot.value.is_open())
-        };
-        self.changes.unfiled = self.closings.keys().copied().filter(is_open).collect();
-        self.changes.unfiled.sort();
         let Self {
             loaded,
             mut alerts,

@@ -96,7 +96,14 @@ pub(super) fn incident(b: &mut Binder, i: &Incident) {
         .bind(millis(i.snoozed_until))
         .bind(i.assignee.as_deref())
         .bind(i.storm)
-        .bind(i.notices.to_stored());
+        .bind(i.notices.to_stored())
+        .bind(hashes_json(i));
+}
+
+/// The hashes under which it is found.
+fn hashes_json(i: &Incident) -> Option<String> {
+    let hashes = &i.group.as_ref()?.hashes;
+    if hashes.is_empty() { None } else { serde_json::to_string(hashes).ok() }
 }
 
 pub(super) fn new_incident(b: &mut Binder, i: &Incident) {
@@ -105,6 +112,7 @@ pub(super) fn new_incident(b: &mut Binder, i: &Incident) {
         .bind(i.service_id.seq())
         .bind(i.group.as_ref().map(|group| group.rule.uuid()))
         .bind(i.group.as_ref().map(|group| group.shown.as_str()))
+        .bind(hashes_json(i))
         .bind(i.title.as_str())
         .bind(i.status.as_str())
         .bind(i.severity.as_str())

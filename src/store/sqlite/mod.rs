@@ -6,6 +6,7 @@ mod configuration;
 mod errors;
 mod lock;
 mod log;
+mod lookup;
 mod maintenance;
 mod noise;
 mod outbox;
@@ -47,7 +48,7 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 8] = [
+    const STEPS: [(i64, &str, &str); 9] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
@@ -56,6 +57,7 @@ fn migrations() -> Migrator {
         (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
         (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
         (8, "targets", include_str!("../../../migrations/sqlite/0008_targets.sql")),
+        (9, "lookup", include_str!("../../../migrations/sqlite/0009_lookup.sql")),
     ];
     Migrator::with_migrations(
         STEPS
@@ -169,20 +171,21 @@ impl SqliteStore {
             .statement_cache_capacity(400)
             .row_buffer_size(512);
         let is_empty = refuse_foreign(&path).await?;
-        let mut connection =
-            writer_options.connect().await.map_err(|error| open_error(&path, &error))?;
+        let wrong = |error| open_error(&path, &error);
+        let mut connection = writer_options.connect().await.map_err(wrong)?;
         assert_version(&mut connection).await?;
         if is_empty {
             claim(&mut connection, &path).await?;
         }
         migrate(&mut connection, &path).await?;
+        lookup::attach(&path, &mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(reader_options(&path))
             .await
-            .map_err(|error| open_error(&path, &error))?;
+            .map_err(wrong)?;
         let names = read_names(&mut connection).await?;
         let latest = read_latest(&mut connection).await?;
         let writer = Writer {
@@ -230,7 +233,7 @@ impl SqliteStore {
             }
         }
         if writer.connection.is_none() {
-            writer.connection = Some(self.options.connect().await.map_err(store_error)?);
+            writer.connection = Some(lookup::connect(&self.path, &self.options).await?);
         }
         Ok(writer)
     }
@@ -418,8 +421,7 @@ async fn refuse_foreign(path: &Path) -> Result<bool, StoreError> {
 /// Marks the file as ours.
 async fn claim(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
-    sqlx::query(mark).execute(connection).await.map_err(|error| open_error(path, &error))?;
-    Ok(())
+    sqlx::query(mark).execute(connection).await.map_err(|error| open_error(path, &error)).map(drop)
 }
 
 async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {

@@ -128,7 +128,14 @@ pub(super) fn alert(row: &SqliteRow, names: &Names) -> Result<Alert, StoreError>
     Ok(alert)
 }
 
-/// Reads an incident. The hashes it was filed under stay in their table: nothing asks for them.
+/// The hashes under which an incident is found.
+pub(super) fn hashes(c: &mut Columns<'_>) -> Result<Vec<i64>, StoreError> {
+    let stored: Option<&str> = c.read("group_hashes")?;
+    let hashes = stored.map(serde_json::from_str).transpose();
+    Ok(hashes.map_err(|error| c.corrupt("group_hashes", error.to_string()))?.unwrap_or_default())
+}
+
+/// Reads an incident.
 pub(super) fn incident(row: &SqliteRow, names: &Names) -> Result<Incident, StoreError> {
     let mut c = Columns::of(row, "incidents");
     let _seq: i64 = c.read("seq")?;
@@ -136,11 +143,10 @@ pub(super) fn incident(row: &SqliteRow, names: &Names) -> Result<Incident, Store
     let service_id = c.known("service_seq", |seq| names.service(seq))?;
     let rule: Option<Uuid> = c.read("rule_id")?;
     let shown: Option<String> = c.read("group_key")?;
-    let group = rule.zip(shown).map(|(rule, shown)| GroupKey {
-        rule: RuleId::from_uuid(rule),
-        hashes: Vec::new(),
-        shown,
-    });
+    let hashes = hashes(&mut c)?;
+    let group = rule.zip(shown);
+    let group =
+        group.map(|(rule, shown)| GroupKey { rule: RuleId::from_uuid(rule), hashes, shown });
     Ok(Incident {
         id,
         service_id,

@@ -1,6 +1,7 @@
 //! The database keeps what the pipeline decides: the same histories as a store of maps.
 
 mod deliveries;
+mod lookup;
 mod scenarios;
 
 use std::{
@@ -223,8 +224,9 @@ async fn commit_with_details(
 }
 
 async fn count(store: &SqliteStore, table: &str) -> i64 {
+    let mut writer = store.writer().await.unwrap();
     sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
-        .fetch_one(store.readers())
+        .fetch_one(writer.connection.as_mut().unwrap())
         .await
         .unwrap()
 }

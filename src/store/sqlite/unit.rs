@@ -174,7 +174,7 @@ impl Unit for SqliteUnit {
             .await?;
         let mut group_rows: HashMap<(i64, i64, i64), i64> = HashMap::new();
         for row in found {
-            let mut c = rows::Columns::of(&row, "incident_keys");
+            let mut c = rows::Columns::of(&row, "open_groups");
             let key = (c.read("service_seq")?, c.read("rule_seq")?, c.read("hash")?);
             group_rows.insert(key, c.read("incident_seq")?);
         }
@@ -248,19 +248,7 @@ impl Unit for SqliteUnit {
         let c = self.connection()?;
         sql::INSERT_INCIDENTS.execute(c, &changes.new_incidents, binding::new_incident).await?;
         sql::UPDATE_INCIDENTS.execute(c, &changes.updated_incidents, binding::incident).await?;
-        let closed: Vec<i64> = changes
-            .updated_incidents
-            .iter()
-            .filter(|incident| !incident.is_open() && incident.group.is_some())
-            .map(|incident| incident.id.seq())
-            .chain(changes.unfiled.iter().map(|id| id.seq()))
-            .collect();
-        sql::DELETE_INCIDENT_KEYS
-            .execute(c, &closed, |b, seq| {
-                b.bind(*seq);
-            })
-            .await?;
-        sql::INSERT_INCIDENT_KEYS
+        sql::INSERT_GROUPS
             .execute(c, &changes.groups, |b, ((service, rule, hash), incident)| {
                 b.bind(service.seq()).bind(rule.seq()).bind(*hash).bind(incident.seq());
             })

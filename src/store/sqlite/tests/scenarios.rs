@@ -3,7 +3,7 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{Scratch, commit_as, load_all, store_of};
+use super::{Scratch, commit_as, load_all, lookup, store_of};
 use crate::{
     domain::{
         changes::NewNotification,
@@ -68,10 +68,12 @@ async fn go_through(name: &str, log: &[Happened], expected: &Gateway, scratch: &
                 assert!(store.started(gap.to).await.unwrap().is_some());
             }
         }
+        let found = lookup::rows(&store).await;
         store.close().await;
         // The file is locked until it is gone.
         drop(store);
         store = SqliteStore::open(&path).await.unwrap().0;
+        assert_eq!(lookup::rows(&store).await, found, "{name}: what is found after a restart");
         let version = u64::try_from(number).unwrap() + 2;
         directory = store.directory(version, Timestamp::default()).await.unwrap();
     }
