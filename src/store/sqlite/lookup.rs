@@ -74,49 +74,63 @@ pub(super) async fn attach(
     );
     let script = sqlx::raw_sql(sqlx::AssertSqlSafe(script));
     script.execute(&mut *connection).await.map_err(store_error)?;
-    fill_groups(connection).await?;
-    fill_targets(connection).await?;
+    let started = std::time::Instant::now();
+    let mut rows = 0;
+    let services = sqlx::query_scalar("SELECT seq FROM services").fetch_all(&mut *connection);
+    for service in services.await.map_err(store_error)? {
+        rows += fill_groups(service, connection).await?;
+        rows += fill_targets(service, connection).await?;
+    }
     sqlx::query("COMMIT").execute(connection).await.map_err(store_error)?;
+    let took_ms = started.elapsed().as_millis();
+    if took_ms > 1000 {
+        tracing::info!(rows, took_ms, "read what open alerts and incidents are found by");
+    }
     Ok(())
 }
 
-async fn fill_groups(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let mut after = (0, 0);
+/// Says how many rows there are.
+async fn fill_groups(service: i64, connection: &mut SqliteConnection) -> Result<usize, StoreError> {
+    let (mut after, mut rows) = (0, 0);
     loop {
-        let page = page(sql::OPEN_GROUPS_PAGE, after, &mut *connection).await?;
+        let page = page(sql::OPEN_GROUPS_PAGE, service, after, &mut *connection).await?;
         let mut found = Vec::new();
         for row in &page {
             let mut c = Columns::of(row, "incidents");
-            let (service, incident) = (c.read("service_seq")?, c.read("seq")?);
-            after = (service, incident);
-            let rule = RuleId::from_uuid(c.read::<Uuid>("rule_id")?);
+            after = c.read("seq")?;
+            let rule = RuleId::from_uuid(c.read::<Uuid>("rule_id")?).seq();
             let hashes = rows::hashes(&mut c)?;
-            found.extend(hashes.into_iter().map(|hash| (service, rule.seq(), hash, incident)));
+            found.extend(hashes.into_iter().map(|hash| (service, rule, hash, after)));
         }
+        rows += found.len();
         sql::INSERT_GROUPS.execute(connection, &found, bind).await?;
         if page.len() < usize::from(PAGE) {
-            return Ok(());
+            return Ok(rows);
         }
     }
 }
 
-async fn fill_targets(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let mut after = (0, 0);
+/// The same of the inhibition targets.
+async fn fill_targets(
+    service: i64,
+    connection: &mut SqliteConnection,
+) -> Result<usize, StoreError> {
+    let (mut after, mut rows) = (0, 0);
     loop {
-        let page = page(sql::STANDINGS_PAGE, after, &mut *connection).await?;
+        let page = page(sql::STANDINGS_PAGE, service, after, &mut *connection).await?;
         let mut found = Vec::new();
         for row in &page {
             let mut c = Columns::of(row, "alerts");
-            let (service, alert) = (c.read("service_seq")?, c.read("seq")?);
-            after = (service, alert);
+            after = c.read("seq")?;
             let standing = Standing::from_stored(c.read("standing")?)
                 .map_err(|what| c.corrupt("standing", what))?;
             let targets = standing.matches.sides.iter().filter(|side| side.target);
-            found.extend(targets.map(|side| (service, side.rule.seq(), side.hash, alert)));
+            found.extend(targets.map(|side| (service, side.rule.seq(), side.hash, after)));
         }
+        rows += found.len();
         sql::INSERT_TARGETS.execute(connection, &found, bind).await?;
         if page.len() < usize::from(PAGE) {
-            return Ok(());
+            return Ok(rows);
         }
     }
 }
@@ -126,12 +140,13 @@ fn bind(b: &mut Binder, (service, rule, hash, found): &(i64, i64, i64, i64)) {
     b.bind(*service).bind(*rule).bind(*hash).bind(*found);
 }
 
-/// The rows after one, by service and number.
+/// The rows of a service after one of them.
 async fn page(
     statement: &'static str,
-    (service, seq): (i64, i64),
+    service: i64,
+    after: i64,
     connection: &mut SqliteConnection,
 ) -> Result<Vec<SqliteRow>, StoreError> {
-    let rows = sqlx::query(statement).bind(service).bind(seq).bind(PAGE);
+    let rows = sqlx::query(statement).bind(service).bind(after).bind(PAGE);
     rows.fetch_all(connection).await.map_err(store_error)
 }

@@ -231,17 +231,15 @@ pub(super) static DELETE_GROUPS: Bulk = Bulk::new(
      (SELECT s, r, h FROM v)",
 );
 
-/// Open incidents that are found by a group, after one, to fill the lookup from.
-pub(super) const OPEN_GROUPS_PAGE: &str = "SELECT i.service_seq, i.seq, i.rule_id, i.group_hashes \
+/// Open incidents of a service that are found by a group, after one, to fill the lookup from.
+pub(super) const OPEN_GROUPS_PAGE: &str = "SELECT i.seq, i.rule_id, i.group_hashes \
      FROM incidents i INDEXED BY incidents_open_service WHERE i.status <> 'resolved' \
-     AND (i.service_seq, i.seq) > (?, ?) AND i.group_hashes IS NOT NULL \
-     ORDER BY i.service_seq, i.seq LIMIT ?";
+     AND i.service_seq = ? AND i.seq > ? AND i.group_hashes IS NOT NULL ORDER BY i.seq LIMIT ?";
 
-/// Open alerts that rules look at, after one, to fill the lookup from.
-pub(super) const STANDINGS_PAGE: &str = "SELECT a.service_seq, a.seq, a.standing \
+/// Open alerts of a service that rules look at, after one, to fill the lookup from.
+pub(super) const STANDINGS_PAGE: &str = "SELECT a.seq, a.standing \
      FROM alerts a INDEXED BY alerts_open_service WHERE a.status <> 'resolved' \
-     AND (a.service_seq, a.seq) > (?, ?) AND a.standing IS NOT NULL \
-     ORDER BY a.service_seq, a.seq LIMIT ?";
+     AND a.service_seq = ? AND a.seq > ? AND a.standing IS NOT NULL ORDER BY a.seq LIMIT ?";
 
 pub(super) static INSERT_TIMELINE: Bulk = Bulk::new(
     "INSERT INTO timeline (seq, id, at_ms, alert_seq, incident_seq, kind, actor, reason) \
