@@ -1,6 +1,6 @@
 //! What alerts are looked up by lies beside the database, and follows from it.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::{
     domain::{
@@ -39,11 +39,10 @@ fn world() -> World {
     }))
 }
 
-#[tokio::test]
-async fn it_is_made_anew_with_the_connection() {
-    let scratch = Scratch::new("lookup");
+/// A database with two open groups and three targets.
+async fn opened(path: &Path) -> SqliteStore {
     let world = world();
-    let store = store_of(&world, &scratch.database(1)).await;
+    let store = store_of(&world, path).await;
     let mut ids = Ids::new(Sequences::default(), [1; 32]);
     for (key, class) in [("k1", "disk"), ("k2", "cpu"), ("k3", "disk"), ("k4", "net")] {
         let what = What::Trigger { severity: Severity::Error, class };
@@ -52,6 +51,13 @@ async fn it_is_made_anew_with_the_connection() {
     }
     let resolve = world.event(laws::START, Some("k4"), What::Resolve);
     commit(&store, &[resolve], &world.directory, &mut ids).await;
+    store
+}
+
+#[tokio::test]
+async fn it_is_made_anew_with_the_connection() {
+    let scratch = Scratch::new("lookup");
+    let store = opened(&scratch.database(1)).await;
     let before = rows(&store).await;
     assert_eq!(before.len(), 2 + 3, "two groups and three targets: {before:?}");
 
@@ -86,4 +92,26 @@ async fn what_does_not_fit_into_its_cache_goes_to_an_unnamed_file() {
     // SQLite has one directory for all of a process: here, that of any test.
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(rows(&store).await.len(), 20_000);
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_version_is_brought_up_to_date() {
+    let scratch = Scratch::new("lookup-upgrade");
+    let path = scratch.database(1);
+    let store = opened(&path).await;
+    let before = rows(&store).await;
+    {
+        let mut writer = store.writer().await.unwrap();
+        let as_before = "CREATE TABLE incident_keys AS SELECT * FROM lookup.open_groups; \
+             CREATE TABLE main.inhibition_targets AS SELECT * FROM lookup.inhibition_targets; \
+             ALTER TABLE incidents DROP COLUMN group_hashes; \
+             DELETE FROM _sqlx_migrations WHERE version > 8";
+        sqlx::raw_sql(as_before).execute(writer.connection.as_mut().unwrap()).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+
+    let (store, _) = SqliteStore::open(&path).await.unwrap();
+
+    assert_eq!(rows(&store).await, before);
 }
