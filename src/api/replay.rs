@@ -322,11 +322,11 @@ fn input(stored: &StoredEvent, directory: &Directory) -> Option<Input> {
     };
     let Message::Event(mut event) = message else { return None };
     let integration = directory.integration(stored.integration_id)?;
-    // A key that was made is the alert's: its resolve names it.
+    // Rules do not see a key that was made; but it is the alert's: its resolve names it.
+    let prepared = pipeline::prepare(&event, integration, directory);
     if let Intent::Trigger { dedup_key, .. } = &mut event.intent {
         *dedup_key = Some(DedupKey::parse(&stored.dedup_key).ok()?);
     }
-    let prepared = pipeline::prepare(&event, integration, directory);
     Some(Input::Event(Arc::new(EventInput {
         integration: Arc::clone(integration),
         received_at: stored.received_at,

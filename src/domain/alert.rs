@@ -92,6 +92,11 @@ impl Alert {
         }
     }
 
+    /// The key as rules see it: one that the sender left to us is nothing to match.
+    pub fn given_key(&self) -> &str {
+        if self.generated_key { "" } else { self.dedup_key.as_str() }
+    }
+
     /// Open, and nothing keeps it quiet.
     pub fn is_loud(&self) -> bool {
         self.is_open() && self.standing.quiet.is_loud()

@@ -14,7 +14,7 @@ use super::{
     grouping::GroupChoice,
     id::{IncidentId, RuleId, ServiceId},
     loading::GroupHash,
-    notify::{Holding, HoldingState, Notice, View},
+    notify::{Holding, HoldingState, Notice, Reason, View},
     notify_rule::NotifyRule,
     routing::Directory,
     service::Timers,
@@ -374,6 +374,14 @@ impl Incident {
         for holding in &mut self.notices.holdings {
             let notices = holding.judge(&view, now);
             told.extend(notices.into_iter().map(|notice| Told::of(holding, notice)));
+        }
+        // A reminder of some is the next reason for those that a changed policy brought in.
+        if told.iter().any(|told| told.notice.reason == Reason::Repeat) {
+            for holding in self.notices.holdings.iter_mut().filter(|holding| holding.dormant) {
+                holding.dormant = false;
+                let notices = holding.judge(&view, now);
+                told.extend(notices.into_iter().map(|notice| Told::of(holding, notice)));
+            }
         }
         told
     }

@@ -266,11 +266,18 @@ pub struct Inhibitor {
     /// When the last of each went.
     pub plain_ended: Option<Timestamp>,
     pub both_ended: Option<Timestamp>,
-    /// The newest of them, a few.
+    /// The newest of each, a few.
     pub sources: Vec<AlertId>,
+    pub both_sources: Vec<AlertId>,
 }
 
 impl Inhibitor {
+    /// The newest that inhibits `target`, as far as they are known by name.
+    pub fn newest_source(&self, target_is_source: bool, target: AlertId) -> Option<AlertId> {
+        let both = if target_is_source { &[][..] } else { &self.both_sources };
+        self.sources.iter().chain(both).copied().filter(|source| *source != target).max()
+    }
+
     /// Since when there is no source, if there is none.
     pub fn idle_since(&self) -> Option<Timestamp> {
         if self.plain + self.both > 0 { None } else { self.plain_ended.max(self.both_ended) }

@@ -64,6 +64,8 @@ pub struct HeldRule {
 )]
 pub struct Pending {
     pub reopened: bool,
+    /// That it is acknowledged, once one of its alerts is loud and a rule is active.
+    pub acknowledged: bool,
     /// Worse than what was acknowledged.
     pub raised: bool,
     pub storm: bool,
@@ -92,7 +94,7 @@ pub struct Holding {
     pub pending: Pending,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
-    /// It was told that the incident is acknowledged.
+    /// The incident has been acknowledged since it was told of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledged: bool,
     /// It takes the incident for acknowledged.
@@ -156,9 +158,9 @@ impl Holding {
 
     /// `rule` speaks for this receiver, and matches `loud` loud alerts: none of them while the one
     /// that brings it in is mute, and only that it flaps is to be told.
-    pub fn bring_in(&mut self, rule: RuleId, loud: u32, now: Timestamp) {
+    pub fn bring_in(&mut self, rule: RuleId, loud: u32, since: Timestamp) {
         if self.loud_under(rule).is_none() {
-            self.rules.push(HeldRule { rule, loud, since: now });
+            self.rules.push(HeldRule { rule, loud, since });
         }
     }
 
@@ -241,7 +243,7 @@ impl Holding {
             self.end("resolved again before it was told that it is open again");
             return told;
         }
-        if std::mem::take(&mut self.pending.flapping) {
+        if std::mem::take(&mut self.pending.flapping) && self.is_on(view.rules, now) {
             told.push(Reason::Flapping.into());
         }
         if let Some(until) = view.resolve_held_until.filter(|until| *until > now) {
@@ -273,8 +275,17 @@ impl Holding {
     /// Whether a rule that brought this receiver in names it still: otherwise it is owed the resolve
     /// and nothing else.
     pub fn is_named(&self, rules: &[NotifyRule]) -> bool {
+        self.naming(rules).next().is_some()
+    }
+
+    /// Whether one of the rules that name it is active.
+    pub fn is_on(&self, rules: &[NotifyRule], now: Timestamp) -> bool {
+        self.naming(rules).any(|rule| active_from(rule, now) <= now)
+    }
+
+    fn naming<'r>(&self, rules: &'r [NotifyRule]) -> impl Iterator<Item = &'r NotifyRule> {
         let known = |rule: &NotifyRule| self.rules.iter().any(|held| held.rule == rule.id);
-        rules.iter().any(|rule| known(rule) && rule.receivers.contains(&self.receiver))
+        rules.iter().filter(move |rule| known(rule) && rule.receivers.contains(&self.receiver))
     }
 
     fn judge_untold(&mut self, view: &View<'_>, now: Timestamp) -> Vec<Notice> {
@@ -317,6 +328,7 @@ impl Holding {
             return self.judge_acknowledged(view, now);
         }
         if std::mem::take(&mut self.acknowledged) {
+            self.pending.acknowledged = false;
             self.pending.repeat = true;
         }
         let speaking = self.speaking(view);
@@ -374,9 +386,13 @@ impl Holding {
                 Vec::new()
             }
             Some(_) | None => {
-                let told = self.tell(reason, view, now);
+                let storm = self.pending.storm && reason == Reason::SeverityRaised;
+                let mut told = vec![self.tell(reason, view, now)];
+                if storm {
+                    told.push(self.tell(Reason::Storm, view, now));
+                }
                 self.due = self.repeat_at(&speaking, now);
-                vec![told]
+                told
             }
         }
     }
@@ -389,16 +405,26 @@ impl Holding {
             self.pending = Pending { reopened: true, ..Pending::default() };
             return told;
         }
-        let storm = self.pending.storm && !self.speaking(view).is_empty();
+        let speaking = self.speaking(view);
         let snoozed = view.snoozed_until.is_some_and(|until| until > now);
-        self.pending = Pending::default();
+        let storm = self.pending.storm && !speaking.is_empty() && !snoozed;
+        let mut acknowledged = self.pending.acknowledged;
         if !self.acknowledged && self.is_named(view.rules) {
-            self.acknowledged = true;
+            (self.acknowledged, acknowledged) = (true, true);
+        }
+        self.pending = Pending { acknowledged, storm, ..Pending::default() };
+        let on = speaking.iter().map(|(_, rule)| active_from(rule, now)).min();
+        if on.is_none_or(|on| on > now) {
+            self.due = on.filter(|_| acknowledged || storm);
+            return told;
+        }
+        self.pending = Pending::default();
+        if acknowledged {
             self.asleep = true;
             "acknowledged".clone_into(&mut self.why);
             told.push(Reason::Acknowledged.into());
         }
-        if storm && !snoozed {
+        if storm {
             "storm".clone_into(&mut self.why);
             self.told_at = Some(now);
             told.push(Reason::Storm.into());

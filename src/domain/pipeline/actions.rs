@@ -82,7 +82,10 @@ impl Batch<'_> {
             // Nothing looks at it any more, and its row stays small.
             self.working.change_alert(id, |alert| {
                 let told = std::mem::take(&mut alert.standing.told);
-                alert.standing = Standing { told, ..Standing::default() };
+                // One that was suppressed throughout leaves its key the incident it would have
+                // returned to.
+                let returning = alert.standing.returning.filter(|_| alert.incident_id.is_none());
+                alert.standing = Standing { told, returning, ..Standing::default() };
                 alert.stale = false;
             });
         }
@@ -233,6 +236,19 @@ impl Batch<'_> {
                 }
                 ActionOutcome::Changed
             }
+            // One of its alerts was, and others are not.
+            (Verb::Acknowledge, Status::Acknowledged) => {
+                let is_triggered = |id: &AlertId| {
+                    self.working.alert(*id).is_some_and(|alert| alert.status == Status::Triggered)
+                };
+                let triggered: Vec<AlertId> =
+                    self.open_alerts_of(id).into_iter().filter(is_triggered).collect();
+                let reason = "its incident was acknowledged";
+                for alert in &triggered {
+                    self.act_on_alert(*alert, Action::Acknowledge, now, actor, reason, false);
+                }
+                if triggered.is_empty() { ActionOutcome::Unchanged } else { ActionOutcome::Changed }
+            }
             (Verb::Unacknowledge, Status::Acknowledged) => {
                 let kind = TimelineKind::Unacknowledged;
                 self.working.tell(self.ids, now, None, Some(id), kind, actor, "by hand");
@@ -266,8 +282,7 @@ impl Batch<'_> {
             (Verb::Merge(into), Status::Triggered | Status::Acknowledged) => {
                 self.merge_incidents(id, *into, now, actor)
             }
-            (Verb::Acknowledge, Status::Acknowledged)
-            | (Verb::Unacknowledge, Status::Triggered)
+            (Verb::Unacknowledge, Status::Triggered)
             | (Verb::Resolve, Status::Resolved)
             | (Verb::FallBack { .. }, Status::Acknowledged | Status::Resolved) => {
                 ActionOutcome::Unchanged

@@ -15,6 +15,16 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// A receiver that hears of each alert of an incident.
+struct Listener {
+    receiver: Arc<str>,
+    revision: Revision,
+    /// One of its rules is active.
+    on: bool,
+    /// And nobody is at work on the incident, or has put it off.
+    awake: bool,
+}
+
 impl Batch<'_> {
     /// A receiver is told of an incident: noted, and owed.
     pub(super) fn notify(
@@ -61,17 +71,11 @@ impl Batch<'_> {
     }
 
     /// A receiver that is told of each alert is told of an incident: of those that it does not know
-    /// yet, and as a reminder of those that it knows. All else it hears as the alerts change.
+    /// yet, of what was held back, and as a reminder of those that it knows. All else it hears as
+    /// the alerts change.
     fn tell_each(&mut self, incident: IncidentId, receiver: &str, reason: Reason, now: Timestamp) {
-        match reason {
-            Reason::Opened | Reason::Reopened | Reason::Repeat => {}
-            Reason::SeverityRaised
-            | Reason::Storm
-            | Reason::Flapping
-            | Reason::AlertsAdded
-            | Reason::Acknowledged
-            | Reason::Resolved
-            | Reason::Test => return,
+        if matches!(reason, Reason::Resolved | Reason::Test) {
+            return;
         }
         self.working.ask_for_open_alerts(incident);
         for id in self.open_alerts_of(incident) {
@@ -116,12 +120,25 @@ impl Batch<'_> {
         if !known && !incident.notices.holdings.iter().any(|holding| hears(&holding)) {
             return;
         }
-        let listening: Vec<(_, Revision)> = incident
+        // As of an incident: out of hours nothing is said, and of what somebody is at work on, or
+        // has put off, only that it is so.
+        let at_work = incident.status == Status::Acknowledged;
+        let put_off = incident.snoozed_until.is_some_and(|until| until > now);
+        let listening: Vec<Listener> = incident
             .notices
             .holdings
             .iter()
             .filter(hears)
-            .filter_map(|holding| Some((Arc::clone(&holding.receiver), holding.revision?)))
+            .filter_map(|holding| {
+                let told_now = also == Some(&*holding.receiver);
+                let on = told_now || holding.is_on(rules, now);
+                Some(Listener {
+                    receiver: Arc::clone(&holding.receiver),
+                    revision: holding.revision?,
+                    on,
+                    awake: on && !at_work && (told_now || !put_off),
+                })
+            })
             .collect();
         let Some(alert) = self.working.alert(id).cloned() else { return };
         let mut told = alert.standing.told.clone();
@@ -132,17 +149,18 @@ impl Batch<'_> {
         }
         let speaks = alert.is_loud() && alert.status == Status::Triggered;
         for told in &mut told {
-            if !listening.iter().any(|(receiver, _)| *receiver == told.receiver) {
+            let Some(listener) = listening.iter().find(|l| l.receiver == told.receiver) else {
                 continue;
-            }
-            let notice = if alert.status == Status::Acknowledged && !told.acknowledged {
+            };
+            let is_acknowledged = alert.is_loud() && alert.status == Status::Acknowledged;
+            let notice = if is_acknowledged && listener.on && !told.acknowledged {
                 told.acknowledged = true;
                 Reason::Acknowledged.into()
-            } else if speaks && told.acknowledged {
+            } else if speaks && listener.on && told.acknowledged {
                 told.acknowledged = false;
                 told.severity = told.severity.max(alert.severity);
                 Notice { reason: Reason::Repeat, wakes: true }
-            } else if speaks && alert.severity > told.severity {
+            } else if speaks && listener.awake && alert.severity > told.severity {
                 told.severity = alert.severity;
                 Reason::SeverityRaised.into()
             } else {
@@ -151,8 +169,8 @@ impl Batch<'_> {
             self.owe(&alert, incident_id, told, notice, now);
         }
         if speaks {
-            for (receiver, revision) in listening {
-                if told.iter().any(|told| told.receiver == receiver) {
+            for Listener { receiver, revision, awake, .. } in listening {
+                if !awake || told.iter().any(|told| told.receiver == receiver) {
                     continue;
                 }
                 let severity = alert.severity;

@@ -194,8 +194,10 @@ impl Batch<'_> {
             self.severity_changed(&before, content.severity, at, &actor_of(input));
         }
         let matches = &input.prepared.matches;
-        if before.stale || before.standing.matches != *matches {
-            let group = input.prepared.group.clone();
+        let group = &input.prepared.group;
+        let regroups = before.incident_id.is_none() && before.standing.group != *group;
+        if before.stale || regroups || before.standing.matches != *matches {
+            let group = group.clone();
             self.rematch(id, Arc::clone(matches), group, before.stale, at.now, &actor_of(input));
         }
         self.trace_standing(id, &before, trace);
@@ -249,7 +251,7 @@ impl Batch<'_> {
         let returning = previous
             .as_ref()
             .filter(|alert| alert.service_id == at.service_id)
-            .and_then(|alert| alert.incident_id);
+            .and_then(|alert| alert.incident_id.or(alert.standing.returning));
         let reference = self.new_content(input, id, at, None);
         let alert = Alert {
             id,

@@ -10,7 +10,7 @@ use crate::domain::{
     id::{AlertId, IncidentId, RuleId, ServiceId},
     incident::Incident,
     similarity::{Masked, Template},
-    time::Timestamp,
+    time::{Span, Timestamp},
     trace::{Stage, Trace},
 };
 
@@ -53,9 +53,14 @@ impl<'d> Batch<'d> {
         let rule_text = choice
             .as_ref()
             .map(|choice| format!("grouping[{}]", self.rule_number(alert.service_id, choice.rule)));
+        let rule_id = choice.as_ref().map(|choice| choice.rule.to_string());
+        let window = rule.map(|rule| rule.window).filter(|window| *window > Span::ZERO);
+        let window = window.map(|window| window.to_string());
         let values = choice.as_deref().map(shown_values);
         let mut more: Vec<(&str, &str)> = Vec::new();
         more.extend(rule_text.as_deref().map(|rule| ("rule", rule)));
+        more.extend(rule_id.as_deref().map(|id| ("rule_id", id)));
+        more.extend(window.as_deref().map(|window| ("window", window)));
         more.extend(values.as_deref().filter(|v| !v.is_empty()).map(|values| ("values", values)));
         if let Some(Likeness { score, tokens }) = &likeness {
             more.extend([("score", score.as_str()), ("tokens", tokens.as_str())]);
@@ -99,10 +104,7 @@ impl<'d> Batch<'d> {
         self.working.insert_incident(incident);
         self.working.count(service, now).incidents += 1;
         self.attach(id, incident_id, TimelineKind::Opened, reason, now, actor);
-        let nobody = self.working.incident(incident_id).is_some_and(|incident| {
-            incident.notices.holdings.is_empty() && incident.loudest().is_some()
-        });
-        self.working.changes.tally.unheard += u64::from(nobody);
+        self.count_unheard(incident_id);
     }
 
     fn rule(&self, service: ServiceId, rule: RuleId) -> Option<&'d GroupingRule> {
@@ -221,17 +223,18 @@ impl<'d> Batch<'d> {
         });
         let Some(alert) = self.working.alert(id).cloned() else { return };
         let wakes = alert.is_loud() && alert.status == Status::Triggered;
+        let loudest_before = self.working.incident(incident_id).and_then(Incident::loudest);
         let effect = self.working.change_incident(incident_id, |incident| {
             let effect = incident.add(alert.severity, wakes, accepting, now);
             incident.hush(None, quiet_severity(&alert));
             effect
         });
-        let is_new = kind != TimelineKind::Rejoined;
         self.voice(&alert, None, now);
-        self.reach_storm(incident_id, u32::from(is_new), now);
+        self.reach_storm(incident_id, 1, now);
         if let Some(effect) = effect {
             self.tell_effect(incident_id, effect, now, actor);
         }
+        self.end_snooze_if_worse(incident_id, loudest_before, now, actor);
         self.judge_incident(incident_id, now);
         self.tell_of_alert(id, now);
     }

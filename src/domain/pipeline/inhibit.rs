@@ -37,10 +37,15 @@ impl Inhibitor {
     }
 
     fn came(&mut self, side: &Side, id: AlertId) {
-        *(if side.target { &mut self.both } else { &mut self.plain }) += 1;
-        self.sources.push(id);
-        if self.sources.len() > NAMED_MAX {
-            self.sources.remove(0);
+        let (count, named) = if side.target {
+            (&mut self.both, &mut self.both_sources)
+        } else {
+            (&mut self.plain, &mut self.sources)
+        };
+        *count += 1;
+        named.push(id);
+        if named.len() > NAMED_MAX {
+            named.remove(0);
         }
     }
 
@@ -54,7 +59,9 @@ impl Inhibitor {
         if *count == 0 {
             *ended = Some(now);
         }
-        self.sources.retain(|source| *source != id);
+        for named in [&mut self.sources, &mut self.both_sources] {
+            named.retain(|source| *source != id);
+        }
     }
 }
 

@@ -54,10 +54,22 @@ impl Batch<'_> {
             self.tell_effect(incident_id, effect, now, actor);
         }
         self.end_snooze_if_worse(incident_id, loudest_before, now, actor);
+        let heard_of = before.standing.announced || loudest_before.is_some();
+        if after.is_loud() && !before.is_loud() && !heard_of {
+            self.count_unheard(incident_id);
+        }
         self.judge_incident(incident_id, now);
         if after.is_open() {
             self.tell_of_alert(after.id, now);
         }
+    }
+
+    /// Counts an incident that has become loud and that nobody is told of.
+    pub(super) fn count_unheard(&mut self, id: IncidentId) {
+        let nobody = self.working.incident(id).is_some_and(|incident| {
+            incident.notices.holdings.is_empty() && incident.loudest().is_some()
+        });
+        self.working.changes.tally.unheard += u64::from(nobody);
     }
 
     /// A snooze lasts until its end or until it gets worse.
@@ -99,6 +111,9 @@ impl Batch<'_> {
             .filter(|rule| after.is_loud() && after.standing.matches.notify.contains(&rule.id))
             .collect();
         let known = after.standing.announced;
+        // A delay runs beside a pause: the later of the two counts.
+        let was_paused = before.is_some_and(|before| before.standing.quiet.paused_until.is_some());
+        let since = if was_paused { after.first_event_at } else { now };
         let was_mute = before.is_some_and(|alert| alert.standing.quiet.muted_until.is_some());
         self.working.change_incident(incident_id, |incident| {
             let holdings = &mut incident.notices.holdings;
@@ -117,7 +132,7 @@ impl Batch<'_> {
                         holdings.push(holding);
                         holdings.len() - 1
                     });
-                    holdings[at].bring_in(rule.id, loud.unwrap_or(0), now);
+                    holdings[at].bring_in(rule.id, loud.unwrap_or(0), since);
                 }
                 for holding in holdings.iter_mut() {
                     holding.louder(rule.id);
@@ -145,11 +160,11 @@ impl Batch<'_> {
     /// `joined` alerts came in: says so if that reaches a threshold of the service's `storm`.
     pub(super) fn reach_storm(&mut self, id: IncidentId, joined: u32, now: Timestamp) {
         let Some(incident) = self.working.incident(id) else { return };
-        let (count, service) = (incident.alert_count, incident.service_id);
+        let (count, service, spent) = (incident.alert_count, incident.service_id, incident.storm);
         let thresholds = self.policy(service).map_or(&[][..], |policy| &policy.storm);
         let before = count.saturating_sub(joined);
         let reached = thresholds.iter().filter(|t| (before + 1..=count).contains(*t)).max();
-        let Some(reached) = reached.copied() else { return };
+        let Some(reached) = reached.copied().filter(|t| spent < Some(*t)) else { return };
         self.working.changes.tally.storms += 1;
         self.working.change_incident(id, |incident| {
             incident.storm = Some(reached);
@@ -185,6 +200,8 @@ impl Batch<'_> {
     pub(super) fn trace_notify(&mut self, id: AlertId, trace: &mut Trace) {
         let Some(alert) = self.working.alert(id).cloned() else { return };
         if self.policy(alert.service_id).is_none_or(|policy| policy.notify.is_empty()) {
+            let reason = "the service has no notify rules";
+            trace.decided(Stage::Notify, "none", reason, &[]);
             return;
         }
         let quiet = &alert.standing.quiet;

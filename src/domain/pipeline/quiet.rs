@@ -43,8 +43,8 @@ impl Batch<'_> {
                 // Once the last is gone, the one that was named stays named until the release.
                 let named = alert.standing.quiet.inhibited.iter();
                 let mut named = named.filter(|by| (by.rule, by.hash) == (rule, hash));
-                let source = inhibitor.sources.iter().rev().find(|source| **source != alert.id);
-                let source = source.copied().or_else(|| named.next_back()?.source);
+                let source = inhibitor.newest_source(side.source, alert.id);
+                let source = source.or_else(|| named.next_back()?.source);
                 quiet.inhibited.push(Inhibited { rule, hash, source, until });
                 changes(until);
             }
@@ -143,7 +143,7 @@ impl Batch<'_> {
         let integration = integration.map_or("", |integration| integration.name.as_str());
         let view = TriggerFields {
             content: &content,
-            dedup_key: alert.dedup_key.as_str(),
+            dedup_key: alert.given_key(),
             integration,
             service: &service.name,
             details: &ParsedDetails::default(),

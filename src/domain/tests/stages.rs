@@ -295,9 +295,14 @@ fn the_trace_names_each_stage_in_order_with_its_reason() {
     let trace: serde_json::Value = serde_json::from_str(trace).unwrap();
     let stages: Vec<_> =
         trace.as_array().unwrap().iter().map(|entry| entry["stage"].as_str().unwrap()).collect();
-    assert_eq!(stages, ["route", "dedup", "group"]);
+    assert_eq!(stages, ["route", "dedup", "group", "notify"]);
     assert!(trace.as_array().unwrap().iter().all(|entry| entry["reason"].as_str() != Some("")));
     assert_eq!(trace[2]["rule"], "grouping[0]");
+    assert_eq!(
+        trace[2]["rule_id"],
+        world.directory.services().next().unwrap().policy.grouping[0].id.to_string()
+    );
+    assert_eq!(trace[3]["reason"], "the service has no notify rules");
 }
 
 /// What is owed to receivers since the first `known`: receiver, reason, and whether it has to wake.

@@ -9,7 +9,7 @@ use super::{
     PAGE_BYTES,
     search::{self, Candidates, Words},
     standing,
-    subject::{DETAILS, Tests},
+    subject::{DETAILS, GIVEN_KEY, Tests},
     walk::{
         self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Limits, Scan, Sql, json_list, push_in,
         push_span, push_times,
@@ -100,7 +100,7 @@ impl<'f> AlertScan<'f> {
 impl Scan for AlertScan<'_> {
     fn statement(&self, low: i64, high: i64, limit: Option<usize>) -> Sql {
         let mut sql = Sql::new("SELECT a.seq, TRUE");
-        sql.push(self.tests().columns("a.dedup_key", "'trigger'"));
+        sql.push(self.tests().columns("a.dedup_key", GIVEN_KEY, "'trigger'"));
         self.push_source(&mut sql);
         push_span(&mut sql, "a.seq", low, high);
         sql.push(" ORDER BY a.seq DESC");

@@ -108,7 +108,7 @@ impl<'f> EventScan<'f> {
 
 impl Scan for EventScan<'_> {
     fn statement(&self, low: i64, high: i64, limit: Option<usize>) -> Sql {
-        let columns = self.tests().columns("e.dedup_key", "e.action");
+        let columns = self.tests().columns("e.dedup_key", "e.dedup_key", "e.action");
         match &self.source {
             Source::Table => {
                 let mut sql = Sql::new("SELECT e.seq, TRUE");

@@ -7,7 +7,7 @@ use super::{
     super::{StoreError, maintenance::Log, rows::Columns, store_error},
     alerts,
     search::Words,
-    subject::{EVERYTHING, Tests},
+    subject::{EVERYTHING, GIVEN_KEY, Tests},
     walk::{
         self, FIRST_WINDOW, FIRST_WINDOW_OF_WORDS, Found, Scan, Sql, json_list, push_in, push_span,
         push_times,
@@ -130,7 +130,7 @@ impl<'f> IncidentScan<'f> {
 impl Scan for IncidentScan<'_> {
     fn statement(&self, low: i64, high: i64, limit: Option<usize>) -> Sql {
         let mut sql = Sql::new("SELECT i.seq, TRUE");
-        sql.push(self.tests().columns("a.dedup_key", "'trigger'"));
+        sql.push(self.tests().columns("a.dedup_key", GIVEN_KEY, "'trigger'"));
         self.push_source(&mut sql);
         push_span(&mut sql, "i.seq", low, high);
         sql.push(" ORDER BY i.seq DESC");

@@ -64,9 +64,9 @@ pub(super) async fn add_inhibitions(
         found.iter().map(|(at, by, _)| key(alerts[*at].service_id.seq(), by)).collect();
     let open = open_sources(connection, &keys).await?;
     for ((at, _, source), key) in found.iter_mut().zip(&keys) {
-        let other = |id: &&AlertId| **id != alerts[*at].id;
-        let newest = open.get(key).and_then(|sources| sources.iter().rev().find(other));
-        *source = newest.copied().or(source.filter(|id| *id != alerts[*at].id));
+        let Some(open) = open.get(key) else { continue };
+        let known = source.filter(|id| open.sources.contains(id) || open.both_sources.contains(id));
+        *source = known.or_else(|| open.newest_source(false, alerts[*at].id)).or(*source);
     }
     let sources: Vec<i64> = found.iter().filter_map(|(.., id)| *id).map(AlertId::seq).collect();
     let summaries = summaries(connection, sources).await?;
@@ -90,7 +90,7 @@ fn key(service: i64, by: &Inhibited) -> Key {
 async fn open_sources(
     connection: &mut SqliteConnection,
     keys: &[Key],
-) -> Result<HashMap<Key, Vec<AlertId>>, StoreError> {
+) -> Result<HashMap<Key, Inhibitor>, StoreError> {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.dedup();
@@ -101,7 +101,7 @@ async fn open_sources(
         let mut c = Columns::of(row, "inhibitors");
         let key = (c.read("service_seq")?, c.read("rule_seq")?, c.read("hash")?);
         let state: Inhibitor = serde_json::from_str(c.read("state")?).unwrap_or_default();
-        open.insert(key, state.sources);
+        open.insert(key, state);
     }
     Ok(open)
 }

@@ -39,8 +39,8 @@ impl Tests<'_> {
     }
 
     /// The columns that [`Tests::hold`] reads, with the comma before them. `c` is the content, `g`
-    /// the integration, `s` the service.
-    pub(super) fn columns(self, dedup_key: &str, action: &str) -> String {
+    /// the integration, `s` the service. `given_key` is the dedup key as rules see it.
+    pub(super) fn columns(self, dedup_key: &str, given_key: &str, action: &str) -> String {
         if self.is_empty() {
             return String::new();
         }
@@ -50,7 +50,10 @@ impl Tests<'_> {
             return words;
         }
         let details = if self.needs_details() { DETAILS } else { "NULL" };
-        format!("{words}, c.severity, c.client, c.labels, g.name, s.name, {action}, {details}")
+        format!(
+            "{words}, {given_key}, c.severity, c.client, c.labels, g.name, s.name, {action}, \
+             {details}"
+        )
     }
 
     /// The tables that [`Tests::columns`] needs besides the content. `owner` is the table that
@@ -93,7 +96,7 @@ impl Tests<'_> {
         }
         let [source, component, group, class] = texts;
         let subject = Subject {
-            dedup_key,
+            dedup_key: c.read("dedup_key")?,
             summary: summary.unwrap_or(""),
             source,
             component,
@@ -111,6 +114,9 @@ impl Tests<'_> {
         Ok(self.matches.holds(&subject))
     }
 }
+
+/// The dedup key of alert `a` as rules see it: nothing, if the sender left it to us.
+pub(super) const GIVEN_KEY: &str = "CASE a.generated_key WHEN 1 THEN '' ELSE a.dedup_key END";
 
 /// A row as matchers see it.
 struct Subject<'r> {
