@@ -1,5 +1,6 @@
 //! The laws of the pipeline, as properties over random histories.
 
+mod each_alert;
 pub(crate) mod gateway;
 pub(crate) mod laws;
 pub(crate) mod noise;
