@@ -19,6 +19,10 @@ use dutygate::domain::similarity::{Masked, THRESHOLD_DEFAULT, Templates};
 /// How long one file is learned again and again to know the speed.
 const TIMED: Duration = Duration::from_millis(300);
 
+/// Under these it has become worse, and the run fails. They are for samples as those of `LogHub`.
+const AVERAGE_FLOOR: f64 = 0.82;
+const LEAST_FLOOR: f64 = 0.40;
+
 struct Line {
     text: String,
     group: String,
@@ -77,6 +81,9 @@ fn run() -> anyhow::Result<()> {
     let least = accuracies.iter().copied().fold(1.0, f64::min);
     println!();
     println!("average {average:.4}, minimum {least:.3}, of {} sets", accuracies.len());
+    if average < AVERAGE_FLOOR || least < LEAST_FLOOR {
+        bail!("worse than it may become: average {AVERAGE_FLOOR}, no set below {LEAST_FLOOR}");
+    }
     Ok(())
 }
 

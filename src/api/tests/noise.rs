@@ -233,6 +233,19 @@ async fn flapping_and_storms_are_shown_and_counted() {
 }
 
 #[actix_web::test]
+async fn an_incident_that_nobody_is_told_of_is_counted_once_it_is_loud() {
+    let gateway = Gateway::start().await;
+    gateway.policy(json!({"auto_pause": {"for": "2m", "when": "always"}})).await;
+    let unheard = "dutygate_incidents_unheard_total";
+    gateway.fire("k", json!({})).await;
+    assert_eq!(gateway.metric(unheard).await.as_deref(), Some("0"));
+
+    gateway.advance("2m").await;
+
+    assert_eq!(gateway.metric(unheard).await.as_deref(), Some("1"));
+}
+
+#[actix_web::test]
 async fn holdings_say_who_was_told_and_who_waits() {
     let policy = json!({
         "notify": [

@@ -20,7 +20,7 @@ pub use self::{
 };
 
 /// The score from which on a text belongs to a template, in ten-thousandths, unless a rule says
-/// otherwise: the one that measures best, see docs/BENCHMARKS.md.
+/// otherwise. Not the one that measures best on logs: see docs/adr/0015.
 pub const THRESHOLD_DEFAULT: u32 = 8500;
 
 /// Most templates of one grouping rule; the least recently used goes.
