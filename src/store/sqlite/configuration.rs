@@ -143,6 +143,8 @@ async fn apply_one(
             update_service(connection, service).await?
         }
         Configuration::DeleteService(id) => {
+            // Its keys flap no more, and what waited for that goes.
+            rejudged.add(Some(*id));
             let done = sqlx::query(
                 "UPDATE services SET deleted_at_ms = ?2 WHERE seq = ?1 AND deleted_at_ms IS NULL",
             )
