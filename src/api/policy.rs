@@ -164,7 +164,9 @@ async fn apply(
     // What is named may be a pipe that nobody writes to: no worker waits for it.
     let found = web::block(move || keys(&file, environment).map(|keys| (file, keys))).await;
     let (file, keys) = found.map_err(|_| Unavailable::Draining)??;
-    let request = ConfigRequest::Apply(Box::new(PolicyRequest { file, keys, prune, dry_run }));
+    let told = api.store.told_of_open().await?;
+    let request = PolicyRequest { file, keys, told, prune, dry_run };
+    let request = ConfigRequest::Apply(Box::new(request));
     let answer = api.ingest.configure(request, caller.0.requested_by()).await?;
     let applied = answer.applied().ok_or(ApiError::NotFound("policy"))?;
     let mut response = HttpResponse::Ok();

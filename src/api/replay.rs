@@ -1,6 +1,6 @@
 //! `POST /policy/replay`: stored events through a candidate policy, beside today's.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -106,8 +106,9 @@ async fn replay(
     members.finish()?;
     let file = policy::parse(policy.expect(REQUIRED), &api).await?;
     let now = api.ingest.now();
-    let (keys, prune, dry_run) = (std::collections::BTreeMap::new(), false, false);
-    let candidate = candidate(PolicyRequest { file, keys, prune, dry_run }, &today, now)?;
+    let (keys, told) = (BTreeMap::new(), BTreeMap::new());
+    let file = PolicyRequest { file, keys, told, prune: false, dry_run: false };
+    let candidate = candidate(file, &today, now)?;
     let candidate = Arc::new(candidate);
     let Ok(turn) = Arc::clone(&api.limits.replays).try_acquire_owned() else {
         let what = "another replay is running; it takes a core, so one runs at a time";

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         alert::Status,
-        changes::{Target, Verb},
+        changes::{ActionOutcome, Target, Verb},
         event::Severity,
-        id::IncidentId,
+        id::{DeliveryId, IncidentId},
         notify::Reason,
         routing::Directory,
         time::{Span, Timestamp},
@@ -56,6 +56,8 @@ pub(super) struct Caretaker {
     raised: Option<BTreeSet<String>>,
     /// For whom a fallback was told in this outage.
     replaced: HashSet<(IncidentId, String)>,
+    /// Deaths that are known, and that nobody has to be told of yet.
+    waiting: HashSet<DeliveryId>,
 }
 
 /// Why a round did not come to its end: the next one tries again.
@@ -76,7 +78,14 @@ struct Trouble {
 
 impl Caretaker {
     pub(super) fn new(ingest: Ingest, store: Arc<dyn Store>, outlook: Outlook) -> Self {
-        Self { ingest, store, outlook, raised: None, replaced: HashSet::new() }
+        Self {
+            ingest,
+            store,
+            outlook,
+            raised: None,
+            replaced: HashSet::new(),
+            waiting: HashSet::new(),
+        }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -192,36 +201,55 @@ impl Caretaker {
         }
     }
 
-    /// Deals with deliveries that died since the last time: their fallbacks are told.
-    async fn dead_letters(&self, directory: &Directory) -> Result<Vec<DeadLetter>, Failed> {
+    /// Deals with deliveries that died: their fallbacks are told. What nobody has to be told of now
+    /// is not dealt with, and asked for again in the next round. Returns the new ones.
+    async fn dead_letters(&mut self, directory: &Directory) -> Result<Vec<DeadLetter>, Failed> {
         let letters = self.store.dead_letters().await?;
-        let mut serious = Vec::new();
+        let mut new = Vec::new();
+        let mut done = Vec::new();
+        let mut asked = HashSet::new();
         for letter in &letters {
             let never_told = letter.error.as_deref().is_some_and(|why| why.starts_with(NEVER_TOLD));
             if letter.reason == Reason::Test || never_told {
+                done.push(letter.id);
                 continue;
             }
-            tracing::error!(
-                receiver = letter.name,
-                delivery = %letter.id,
-                reason = letter.reason.as_str(),
-                error = letter.error.as_deref().unwrap_or_default(),
-                "a delivery is dead; mend the receiver and retry it"
-            );
-            if letter.reason != Reason::Resolved
-                && let Some(incident) = letter.incident
-            {
-                let receiver = directory.receiver(letter.receiver);
-                let fallback = receiver.and_then(|receiver| receiver.fallback());
-                self.fall_back(incident, &letter.name, fallback).await?;
+            if self.waiting.insert(letter.id) {
+                tracing::error!(
+                    receiver = letter.name,
+                    delivery = %letter.id,
+                    reason = letter.reason.as_str(),
+                    error = letter.error.as_deref().unwrap_or_default(),
+                    "a delivery is dead; mend the receiver and retry it"
+                );
+                new.push(letter.clone());
             }
-            serious.push(letter.clone());
+            let Some(incident) = letter.incident.filter(|_| letter.reason != Reason::Resolved)
+            else {
+                done.push(letter.id);
+                continue;
+            };
+            // The first of a receiver and an incident speaks for the others.
+            if !asked.insert((incident, letter.receiver)) {
+                done.push(letter.id);
+                continue;
+            }
+            let receiver = directory.receiver(letter.receiver);
+            let fallback = receiver.and_then(|receiver| receiver.fallback());
+            match self.fall_back(incident, &letter.name, fallback).await? {
+                ActionOutcome::Conflict(_) => {}
+                ActionOutcome::Changed | ActionOutcome::Unchanged | ActionOutcome::NotFound => {
+                    done.push(letter.id);
+                }
+            }
         }
-        let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
-        if !ids.is_empty() {
-            self.store.dealt_with(&ids).await?;
+        if !done.is_empty() {
+            self.store.dealt_with(&done).await?;
         }
-        Ok(serious)
+        let done: HashSet<_> = done.into_iter().collect();
+        self.waiting = letters.iter().map(|letter| letter.id).collect();
+        self.waiting.retain(|id| !done.contains(id));
+        Ok(new)
     }
 
     /// Tells the fallback of a receiver that is down of everything that waits for it.
@@ -239,8 +267,16 @@ impl Caretaker {
         for delivery in waiting.items {
             let opens = !matches!(delivery.reason, Reason::Resolved | Reason::Acknowledged);
             let Some(incident) = delivery.incident_id.filter(|_| opens) else { continue };
-            if self.replaced.insert((incident, name.to_owned())) {
-                self.fall_back(incident, name, Some(fallback)).await?;
+            let replaced = (incident, name.to_owned());
+            if self.replaced.contains(&replaced) {
+                continue;
+            }
+            match self.fall_back(incident, name, Some(fallback)).await? {
+                // Nobody has to be told now; maybe in the next round.
+                ActionOutcome::Conflict(_) => {}
+                ActionOutcome::Changed | ActionOutcome::Unchanged | ActionOutcome::NotFound => {
+                    self.replaced.insert(replaced);
+                }
             }
         }
         Ok(())
@@ -251,10 +287,10 @@ impl Caretaker {
         incident: IncidentId,
         from: &str,
         to: Option<&str>,
-    ) -> Result<(), Unavailable> {
-        let Some(to) = to else { return Ok(()) };
+    ) -> Result<ActionOutcome, Unavailable> {
+        let Some(to) = to else { return Ok(ActionOutcome::Unchanged) };
         let verb = Verb::FallBack { from: from.into(), to: to.into() };
-        self.ingest.act(Target::Incident(incident), verb, OWN_NAME.to_owned()).await.map(|_| ())
+        self.ingest.act(Target::Incident(incident), verb, OWN_NAME.to_owned()).await
     }
 
     /// Silences that end soon and under which alerts are open: whoever made one may have forgotten.

@@ -164,6 +164,16 @@ impl Told {
     }
 }
 
+/// What came of telling a fallback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoodIn {
+    Told(Told),
+    /// It was told already.
+    Known,
+    /// Nobody has to be told now; and why.
+    Later(&'static str),
+}
+
 /// What the change of one alert did to its incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -398,27 +408,33 @@ impl Incident {
         }
     }
 
-    /// Lets `to` be told in place of `from`, unless it was told already.
+    /// Lets `to` be told in place of `from`, if there is something to tell now.
     pub fn fall_back(
         &mut self,
         from: &str,
         to: &Arc<str>,
         directory: &Directory,
         now: Timestamp,
-    ) -> Option<Told> {
+    ) -> StoodIn {
         let view = self.view(&[], directory);
         let holdings = &mut self.notices.holdings;
         let at = holdings.iter().position(|holding| holding.receiver == *to);
+        if at.is_some_and(|at| holdings[at].state == HoldingState::Told) {
+            return StoodIn::Known;
+        }
+        if view.loud.is_none() {
+            return StoodIn::Later("nothing of it is loud");
+        }
+        if view.snoozed_until.is_some_and(|until| until > now) {
+            return StoodIn::Later("the incident is snoozed");
+        }
         let at = at.unwrap_or_else(|| {
             holdings.push(Holding::new(Arc::clone(to)));
             holdings.len() - 1
         });
         let holding = &mut holdings[at];
-        if holding.state == HoldingState::Told {
-            return None;
-        }
         let notice = holding.stand_in(format!("opened, in place of {from}"), &view, now);
-        Some(Told::of(holding, notice))
+        StoodIn::Told(Told::of(holding, notice))
     }
 
     /// Whether somebody was told of it and is owed the resolve.

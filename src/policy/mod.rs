@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, fmt};
 
 pub use self::{
     file::{IntegrationSpec, KeySource, PolicyFile, RouteSpec, ServiceSpec, SilenceSpec},
-    plan::{Change, Plan, PlanStep, Sign, plan},
+    plan::{Change, Plan, PlanStep, Sign, Told, plan},
     render::render,
     schema::schema,
     yaml::Mark,

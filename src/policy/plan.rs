@@ -7,7 +7,11 @@ mod details;
 mod prune;
 mod routes;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -55,6 +59,9 @@ pub struct PlanStep {
     pub details: Vec<String>,
     pub change: Change,
 }
+
+/// Of how many open incidents of a service a receiver was told, by its name.
+pub type Told = BTreeMap<(ServiceId, String), u64>;
 
 /// A step in the form in which it is carried out. Without an id it makes something new. Services
 /// are named, because an earlier step may only make them; made or changed, all of it is managed by
@@ -118,15 +125,16 @@ impl fmt::Display for Plan {
 }
 
 /// The steps from `directory` to `file`. `keys` are those that the file says where to find, by the
-/// integration's name.
+/// integration's name; `told` is who is owed resolves.
 pub fn plan(
     file: &PolicyFile,
     directory: &Directory,
     keys: &BTreeMap<String, RoutingKey>,
+    told: &Told,
     now: Timestamp,
     prune: bool,
 ) -> Plan {
-    let mut planner = Planner { file, directory, keys, now, plan: Plan::default() };
+    let mut planner = Planner { file, directory, keys, told, now, plan: Plan::default() };
     for spec in &file.receivers {
         planner.receiver(spec);
     }
@@ -152,6 +160,7 @@ struct Planner<'a> {
     file: &'a PolicyFile,
     directory: &'a Directory,
     keys: &'a BTreeMap<String, RoutingKey>,
+    told: &'a Told,
     now: Timestamp,
     plan: Plan,
 }
@@ -216,8 +225,25 @@ impl Planner<'_> {
             let change = Change::Service { id, spec };
             self.step("service", &name, Step { sign: Sign::Make, details, change });
         } else {
+            let left = old.map(|old| self.left(old, &spec.policy)).unwrap_or_default();
             self.settle("service", &name, before, &after, Change::Service { id, spec });
+            // Who leaves a policy changes it, so that there is a step.
+            if let Some(step) = self.plan.steps.last_mut().filter(|_| !left.is_empty()) {
+                step.details.extend(left);
+            }
         }
+    }
+
+    /// What the receivers are still owed that no rule of the service names any more.
+    fn left(&self, old: &Service, new: &ServicePolicy) -> Vec<String> {
+        let named = |policy: &ServicePolicy| -> BTreeSet<Arc<str>> {
+            policy.notify.iter().flat_map(|rule| rule.receivers.iter().cloned()).collect()
+        };
+        let owed = |name: &Arc<str>| {
+            let incidents = self.told.get(&(old.id, name.to_string())).copied()?;
+            still_owed(incidents, name)
+        };
+        named(&old.policy).difference(&named(new)).filter_map(owed).collect()
     }
 
     fn integration(&mut self, service: &str, spec: &IntegrationSpec) {
@@ -311,6 +337,15 @@ struct Step {
 impl Step {
     fn delete(change: Change) -> Self {
         Self { sign: Sign::Delete, details: Vec::new(), change }
+    }
+}
+
+/// `None`: `who` was told of nothing that is open.
+fn still_owed(incidents: u64, who: &str) -> Option<String> {
+    match incidents {
+        0 => None,
+        1 => Some(format!("1 open incident that {who} was told of: its resolve still goes")),
+        n => Some(format!("{n} open incidents that {who} was told of: their resolves still go")),
     }
 }
 

@@ -6,6 +6,8 @@
 
 pub mod views;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -233,6 +235,8 @@ pub trait Reads: Send + Sync {
         id: IncidentId,
         page: Page,
     ) -> Result<Listed<TimelineView>, StoreError>;
+    /// Of how many open incidents of each service each receiver was told, by its name.
+    async fn told_of_open(&self) -> Result<BTreeMap<(ServiceId, String), u64>, StoreError>;
     /// The newest note by `actor` that says exactly `text`.
     async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError>;
     /// Change events of the incident's service in the hour before it began, newest first.

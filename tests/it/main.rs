@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod caretaker;
 mod configuration;
 mod crash;
 mod disk;

@@ -10,6 +10,7 @@ mod noise;
 mod pages;
 mod policy;
 mod receivers;
+mod replay;
 mod routes;
 mod services;
 mod silences;

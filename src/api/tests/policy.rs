@@ -148,6 +148,29 @@ async fn a_dry_run_plans_the_same_and_changes_nothing() {
 }
 
 #[actix_web::test]
+async fn a_dry_run_says_how_many_resolves_go_to_whom_it_names_no_more() {
+    let gateway = Gateway::start().await;
+    let file = |notify: &str| {
+        format!(
+            "services: [{{name: default, notify: {notify}}}]\n\
+             receivers: [{{name: hook, kind: webhook, url: https://example.com/in}}]\n"
+        )
+    };
+    put(&gateway, "", &file("[{receivers: [hook]}]")).await;
+    for key in ["a", "b", "c"] {
+        assert_eq!(gateway.trigger(KEY, key, "disk").await.status, 202);
+    }
+    gateway.post("/incidents/3/resolve", &Value::Null).await;
+
+    let planned = put(&gateway, "?dry_run=true", &file("[]")).await;
+
+    let details = planned["plan"][0]["details"].as_array().unwrap();
+    let owed = "2 open incidents that hook was told of: their resolves still go";
+    assert_eq!(details.last().unwrap(), owed, "{planned}");
+    assert!(planned["text"].as_str().unwrap().contains(&format!("\n    {owed}\n")), "{planned}");
+}
+
+#[actix_web::test]
 async fn an_edit_changes_what_it_names_and_keeps_ids_and_keys() {
     let gateway = Gateway::start().await;
     put(&gateway, "", POLICY).await;

@@ -246,3 +246,42 @@ async fn an_edit_splits_no_open_incident() {
 
     assert_eq!(incidents().await, 1);
 }
+
+#[actix_web::test]
+async fn a_service_that_is_deleted_resolves_what_is_open_in_it_and_says_so() {
+    let gateway = Gateway::start().await;
+    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://example.com/in"});
+    assert_eq!(gateway.post("/receivers", &hook).await.status, 201);
+    let service = json!({
+        "name": "payments", "grouping": [{"by": ["class"]}], "notify": [{"receivers": ["hook"]}]
+    });
+    assert_eq!(gateway.post("/services", &service).await.status, 201);
+    let made = gateway.post("/integrations", &json!({"name": "es", "service": "payments"})).await;
+    let made = made.json();
+    let key = made["key"].as_str().unwrap();
+    for (key, dedup_key) in [(key, "a"), (key, "b"), (KEY, "elsewhere")] {
+        assert_eq!(gateway.trigger(key, dedup_key, "disk").await.status, 202);
+    }
+    for path in ["/integrations/es", "/services/payments"] {
+        let deleted = gateway.call(Method::DELETE, path, &Value::Null).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+    }
+
+    let open = gateway.get("/alerts?status=triggered").await.json();
+    let open = open["items"].as_array().unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_eq!(open[0]["dedup_key"], "elsewhere");
+    let incident = gateway.get("/incidents/1").await.json();
+    assert_eq!(
+        (&incident["status"], &incident["open_alert_count"]),
+        (&json!("resolved"), &json!(0))
+    );
+    let owed = gateway.get("/incidents/1/deliveries").await.json();
+    let owed: Vec<_> = owed["items"].as_array().unwrap().iter().map(|d| &d["reason"]).collect();
+    assert_eq!(owed, ["resolved", "opened"]);
+    let alert = gateway.get("/alerts?dedup_key=a").await.json()["items"][0]["id"].clone();
+    let path = format!("/alerts/{}/timeline", alert.as_str().unwrap());
+    let timeline = gateway.get(&path).await.text;
+    assert!(timeline.contains("its service was deleted"), "{timeline}");
+    assert!(timeline.contains("token:admin"), "{timeline}");
+}

@@ -10,7 +10,7 @@ use crate::domain::{
     delivery::{Each, Lane, NewDelivery, Revision, ToldOf},
     event::Severity,
     id::{AlertId, DeliveryId, IncidentId, ReceiverId},
-    incident::Told,
+    incident::{StoodIn, Told},
     notify::{Holding, HoldingState, Notice, Reason},
     time::Timestamp,
 };
@@ -246,10 +246,14 @@ impl Batch<'_> {
         now: Timestamp,
     ) -> ActionOutcome {
         let directory = self.directory;
-        let told = self
+        let stood_in = self
             .working
             .change_incident(id, |incident| incident.fall_back(from, to, directory, now));
-        let Some(told) = told.flatten() else { return ActionOutcome::Unchanged };
+        let told = match stood_in {
+            Some(StoodIn::Told(told)) => told,
+            Some(StoodIn::Known) | None => return ActionOutcome::Unchanged,
+            Some(StoodIn::Later(why)) => return ActionOutcome::Conflict(why),
+        };
         let severity = self.working.incident(id).map(|incident| incident.severity);
         self.notify(id, told, severity.unwrap_or(Severity::Critical), now);
         ActionOutcome::Changed

@@ -269,6 +269,13 @@ impl State {
             without_incident.retain(|other| other != id);
             self.alerts.get(id).into_iter().for_each(&mut take);
         }
+        if let Some((service, most)) = keys.open_of_service {
+            let open = self.alerts.values().filter(|a| a.is_open() && a.service_id == service);
+            for alert in open.take(most as usize) {
+                without_incident.retain(|other| *other != alert.id);
+                take(alert);
+            }
+        }
         for id in &keys.incidents {
             let of_incident = |a: &&Alert| a.incident_id == Some(*id) && a.is_open();
             self.alerts.values().filter(of_incident).for_each(&mut take);

@@ -12,7 +12,7 @@ use crate::{
         service::Integration,
         time::{Span, Timestamp},
     },
-    policy::{self, Change, IntegrationSpec, Plan, PolicyFile, ServiceSpec, SilenceSpec},
+    policy::{self, Change, IntegrationSpec, Plan, PolicyFile, ServiceSpec, SilenceSpec, Told},
 };
 
 /// How long a key works on that the policy names another one for.
@@ -24,6 +24,8 @@ pub struct PolicyRequest {
     pub file: PolicyFile,
     /// The keys that the file says where to find, by the integration's name.
     pub keys: BTreeMap<String, RoutingKey>,
+    /// Who is owed resolves: the plan says so of whoever is named no more.
+    pub told: Told,
     /// Deletes what an earlier file made and this one does not name.
     pub prune: bool,
     /// Plans and changes nothing.
@@ -65,9 +67,9 @@ pub fn candidate(
 impl Planner<'_> {
     /// Plans the file under the directory as it is now: nothing comes between plan and change.
     pub(super) fn apply(&mut self, request: PolicyRequest) -> Result<ConfigAnswer, ConfigureError> {
-        let PolicyRequest { file, keys, prune, dry_run } = request;
+        let PolicyRequest { file, keys, told, prune, dry_run } = request;
         self.by_policy = true;
-        let plan = policy::plan(&file, &self.directory, &keys, self.now, prune);
+        let plan = policy::plan(&file, &self.directory, &keys, &told, self.now, prune);
         let mut new_keys = Vec::new();
         for step in &plan.steps {
             let is_made = matches!(&step.change, Change::Integration { id: None, key: None, .. });

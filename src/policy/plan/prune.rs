@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, DEFAULT_SERVICE, Planner, Step, route_name, routes::Slot};
+use super::{Change, DEFAULT_SERVICE, Planner, Step, route_name, routes::Slot, still_owed};
 use crate::domain::{id::RouteId, receiver::Receiver};
 
 impl Planner<'_> {
@@ -133,8 +133,11 @@ impl Planner<'_> {
             let is_needed = |name: &str| go.iter().any(|other| other.fallback() == Some(name));
             let next = go.iter().position(|other| !is_needed(&other.name)).unwrap_or(0);
             let receiver = go.remove(next);
+            let told = self.told.iter().filter(|((_, name), _)| *name == receiver.name);
+            let details = still_owed(told.map(|(_, incidents)| incidents).sum(), "it");
             let change = Change::DeleteReceiver(receiver.id);
-            self.step("receiver", &receiver.name, Step::delete(change));
+            let step = Step { details: details.into_iter().collect(), ..Step::delete(change) };
+            self.step("receiver", &receiver.name, step);
         }
     }
 }

@@ -305,3 +305,42 @@ proptest! {
         prop_assert_eq!(world.plan(&shown, false).to_string(), "", "{}", shown);
     }
 }
+
+#[test]
+fn who_is_named_no_more_is_still_owed_resolves_and_the_plan_says_how_many() {
+    let file = |notify: &str, receivers: &[&str]| {
+        let hook = |name: &&str| format!("{{name: {name}, kind: webhook, url_env: HOOK}}");
+        let receivers: Vec<_> = receivers.iter().map(hook).collect();
+        let receivers = receivers.join(", ");
+        format!("services: [{{name: a, notify: [{notify}]}}]\nreceivers: [{receivers}]\n")
+    };
+    let mut world = World::new();
+    let both = "{receivers: [one, two]}, {receivers: [two]}";
+    world.apply(&file(both, &["one", "two", "spare"]), false);
+    let service = world.services.iter().find(|service| service.name == "a").unwrap().id;
+    let other = world.services[0].id;
+    for (service, receiver, incidents) in
+        [(service, "one", 2), (service, "two", 1), (other, "one", 3), (other, "spare", 1)]
+    {
+        world.told.insert((service, receiver.to_owned()), incidents);
+    }
+    let owed = |plan: &str| -> Vec<String> {
+        plan.lines().filter(|line| line.contains("told of")).map(|l| l.trim().to_owned()).collect()
+    };
+
+    let leaves = world.plan(&file("{receivers: [two]}", &["one", "two", "spare"]), false);
+    let stays = world.plan(&file("{receivers: [one]}, {receivers: [two]}", &["one"]), false);
+    let pruned = world.plan(&file("{receivers: [two]}", &["two"]), true);
+
+    let of_one = "2 open incidents that one was told of: their resolves still go";
+    assert_eq!(owed(&leaves.to_string()), [of_one]);
+    assert_eq!(owed(&stays.to_string()), [""; 0]);
+    assert_eq!(
+        owed(&pruned.to_string()),
+        [
+            of_one,
+            "5 open incidents that it was told of: their resolves still go",
+            "1 open incident that it was told of: its resolve still goes",
+        ]
+    );
+}

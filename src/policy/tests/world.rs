@@ -12,7 +12,7 @@ use crate::{
         silence::Silence,
         time::Timestamp,
     },
-    policy::{Change, Known, Plan, PolicyFile, plan},
+    policy::{Change, Known, Plan, PolicyFile, Told, plan},
 };
 
 /// What is set up.
@@ -26,6 +26,7 @@ pub(super) struct World {
     pub(super) receivers: Vec<Receiver>,
     /// What the file's variables hold, by the integration's name.
     pub(super) secrets: BTreeMap<String, RoutingKey>,
+    pub(super) told: Told,
     ids: Ids,
 }
 
@@ -41,6 +42,7 @@ impl World {
             routes: Vec::new(),
             receivers: Vec::new(),
             secrets: BTreeMap::new(),
+            told: Told::new(),
             ids: Ids::new(Sequences::default(), [1; 32]),
         };
         world.apply("services: [{name: default}]", false);
@@ -61,7 +63,7 @@ impl World {
         let file =
             PolicyFile::parse(text, &Known::of(&directory, crate::notify::Guard::new(false)))
                 .unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
-        plan(&file, &directory, &self.secrets, self.now, prune)
+        plan(&file, &directory, &self.secrets, &self.told, self.now, prune)
     }
 
     /// Carries the plan of a file out and returns its text.

@@ -247,6 +247,7 @@ impl<'s> Play<'s> {
             "snooze" => Verb::Snooze(Span::parse(more).map_err(|e| e.to_string())?),
             "assign" => Verb::Assign((!more.is_empty()).then(|| more.to_owned())),
             "merge" => Verb::Merge(self.merge_into(line)?),
+            "fall-back" => Verb::FallBack { from: more.into(), to: line.word(6).into() },
             other => return Err(format!("nobody can {other}")),
         };
         let actor = if actor.contains(':') { actor.to_owned() } else { format!("token:{actor}") };

@@ -32,7 +32,7 @@ const UNNOTED: &str = "SELECT d.id, r.id, d.receiver, i.id, a.id, d.reason, \
      FROM deliveries d INDEXED BY deliveries_unnoted \
      JOIN receiver_revisions r ON r.receiver_seq = d.receiver_seq AND r.version = d.receiver_version \
      LEFT JOIN incidents i ON i.seq = d.incident_seq LEFT JOIN alerts a ON a.seq = d.alert_seq \
-     WHERE d.state = 'dead' AND d.noted = 0 ORDER BY d.seq LIMIT 100";
+     WHERE d.state = 'dead' AND d.noted = 0 ORDER BY d.seq LIMIT 1000";
 
 const BACKLOG: &str = "SELECT receiver, count(*), min(at_ms) FROM deliveries \
      INDEXED BY deliveries_lane WHERE state IN ('pending', 'leased') GROUP BY receiver";

@@ -1,5 +1,7 @@
 //! Lists of incidents, and what is shown of one.
 
+use std::collections::BTreeMap;
+
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -307,4 +309,22 @@ fn view(row: &SqliteRow) -> Result<IncidentView, StoreError> {
 fn holding(holding: notify::Holding) -> Holding {
     let notify::Holding { receiver, state, severity, due, why, .. } = holding;
     Holding { receiver, state, severity, due, why }
+}
+
+const TOLD_OF_OPEN: &str = "SELECT s.id, h.value ->> 'receiver', count(*) \
+     FROM incidents i INDEXED BY incidents_open_service \
+     JOIN services s ON s.seq = i.service_seq JOIN json_each(i.notices, '$.holdings') h \
+     WHERE i.status <> 'resolved' AND h.value ->> 'state' = 'told' GROUP BY 1, 2";
+
+pub(super) async fn told_of_open(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<(ServiceId, String), u64>, StoreError> {
+    let rows = sqlx::query(TOLD_OF_OPEN).fetch_all(connection).await.map_err(store_error)?;
+    let read = |row: &SqliteRow| {
+        let mut c = Columns::of(row, "incidents");
+        let service = ServiceId::from_uuid(c.read::<Uuid>("service_seq")?);
+        let receiver = c.read("notices")?;
+        Ok(((service, receiver), c.read::<i64>("count")?.unsigned_abs()))
+    };
+    rows.iter().map(read).collect()
 }

@@ -23,6 +23,8 @@ mod walk;
 
 pub(super) use self::subjects::subjects;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -253,6 +255,11 @@ impl Reads for SqliteStore {
     ) -> Result<Listed<TimelineView>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         logs::timeline(&mut connection, &logs::OF_INCIDENT, id.seq(), page).await
+    }
+
+    async fn told_of_open(&self) -> Result<BTreeMap<(ServiceId, String), u64>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(store_error)?;
+        incidents::told_of_open(&mut connection).await
     }
 
     async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError> {
