@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{EXAMPLE, world::World};
-use crate::{domain::key::RoutingKey, policy::render};
+use crate::{
+    domain::{key::RoutingKey, time::Span},
+    policy::render,
+};
 
 /// The lines that begin with a sign.
 fn steps(plan: &str) -> Vec<&str> {
@@ -175,7 +178,14 @@ fn a_key_that_the_file_names_is_taken_and_kept() {
 
     assert_eq!(world.apply(file, false), "");
     world.secrets.insert("i".to_owned(), key("b"));
-    assert_eq!(world.apply(file, false), "~ integration i\n    key: \"from the variable K\"\n");
+    let changed = "~ integration i\n    key: \"from the variable K\"\n";
+    assert_eq!(world.apply(file, false), changed);
+    assert_eq!(world.apply(file, false), "");
+    // The first key still works, but not for long: named again, it takes over again.
+    world.secrets.insert("i".to_owned(), key("a"));
+    assert_eq!(world.apply(file, false), changed);
+    assert_eq!(world.apply(file, false), "");
+    world.now = world.now.plus(Span::from_secs(2 * 86_400));
     assert_eq!(world.apply(file, false), "");
 }
 
