@@ -118,6 +118,46 @@ fn the_paths_of_the_documentation_are_named() {
 #[test]
 fn names_are_given_once() {
     let text = "
+#[test]
+fn a_broken_rule_does_not_move_the_places_of_those_after_it() {
+    let grouping = "
+services:
+  - name: a
+    grouping:
+      - {by: [colour]}
+      - {by: [class]}
+      - {by: [class], window_type: sliding, window: 90m, max_span: 1h}
+";
+    let inhibition = "
+services:
+  - name: a
+    inhibition:
+      - {source: ['colour=\"red\"'], target: ['class=\"a\"']}
+      - {source: ['class=\"a\"'], target: ['class=\"b\"']}
+      - {source: ['class=\"b\"'], target: ['class=\"a\"']}
+      - {source: ['class=\"c\"'], target: ['class=\"c\"']}
+";
+
+    assert_eq!(
+        places(grouping),
+        [
+            "policy.yaml:5: services[0].grouping[0].by[0]",
+            "policy.yaml:7: services[0].grouping[2].max_span",
+        ]
+    );
+    assert_eq!(
+        places(inhibition),
+        [
+            "policy.yaml:5: services[0].inhibition[0].source[0]",
+            "policy.yaml:7: services[0].inhibition[2]",
+            "policy.yaml:8: services[0].inhibition[3].target",
+        ]
+    );
+    let told = mistakes(inhibition);
+    assert!(told[1].contains("is the reverse of inhibition[1]"), "{}", told[1]);
+    assert!(told[2].contains("is the same as inhibition[3].source"), "{}", told[2]);
+}
+
 services:
   - {name: a, integrations: [{name: i, type: guance}]}
   - {name: b, integrations: [{name: i, type: guance}]}
