@@ -252,6 +252,9 @@ fn what_is_hardly_meant_is_a_warning() {
     );
 
     let told: Vec<_> = file.warnings().iter().map(|w| w.in_file("p.yaml")).collect();
+    let alternatives = silence("")
+        .replace("['summary=~\".*\"']", "[['severity=\"critical\"'], ['severity!=\"critical\"']]");
+    assert_eq!(places(&alternatives), ["policy.yaml:2: silences[0].match"]);
 
     assert_eq!(told.len(), 2);
     assert!(told[0].starts_with("p.yaml:2: services[0] has no notify rules"), "{}", told[0]);
