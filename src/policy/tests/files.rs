@@ -1,7 +1,10 @@
 //! Which files are taken, and what is said of the others.
 
 use super::EXAMPLE;
-use crate::policy::{KeySource, Known, PolicyFile};
+use crate::{
+    notify::Guard,
+    policy::{KeySource, Known, PolicyFile},
+};
 
 fn parse(text: &str) -> PolicyFile {
     PolicyFile::parse(text, &Known::default()).unwrap_or_else(|errors| {
@@ -116,9 +119,6 @@ fn the_paths_of_the_documentation_are_named() {
 }
 
 #[test]
-fn names_are_given_once() {
-    let text = "
-#[test]
 fn a_broken_rule_does_not_move_the_places_of_those_after_it() {
     let grouping = "
 services:
@@ -158,6 +158,9 @@ services:
     assert!(told[2].contains("is the same as inhibition[3].source"), "{}", told[2]);
 }
 
+#[test]
+fn names_are_given_once() {
+    let text = "
 services:
   - {name: a, integrations: [{name: i, type: guance}]}
   - {name: b, integrations: [{name: i, type: guance}]}
@@ -193,6 +196,35 @@ fn what_is_there_already_may_be_named() {
 }
 
 #[test]
+fn a_file_by_itself_may_name_what_only_the_gateway_knows() {
+    let text = "services: [{name: a, notify: [{receivers: [old, pagerr]}]}]\n\
+                routes:\n- {match: [], service: default}\n- {match: [], service: dutygate}\n\
+                - {match: [], service: elsewhere}\n\
+                receivers: [{name: pager, kind: pagerduty, routing_key_env: K, fallback: mail}]";
+
+    let offline = Known::offline(Guard::new(false));
+
+    let file = PolicyFile::parse(text, &offline).unwrap();
+
+    let told: Vec<_> = file.unknown_names(&offline).iter().map(|w| w.in_file("p.yaml")).collect();
+    let looked_for = "is not in this file; apply looks for it on the gateway";
+    assert_eq!(
+        told,
+        [
+            format!(
+                "p.yaml:1: services[0].notify[0].receivers[0] names a receiver that {looked_for}"
+            ),
+            format!(
+                "p.yaml:1: services[0].notify[0].receivers[1] names a receiver that {looked_for}; \
+                 did you mean pager?"
+            ),
+            format!("p.yaml:5: routes[2].service names a service that {looked_for}"),
+            format!("p.yaml:6: receivers[0].fallback names a receiver that {looked_for}"),
+        ]
+    );
+}
+
+#[test]
 fn fallbacks_may_not_lead_back() {
     let receiver = |name, fallback| {
         format!("  - {{name: {name}, kind: pagerduty, routing_key_env: K, fallback: {fallback}}}\n")
@@ -220,6 +252,9 @@ fn a_silence_of_everything_has_to_be_confirmed() {
     };
 
     assert_eq!(places(&silence("")), ["policy.yaml:2: silences[0].match"]);
+    let alternatives = silence("")
+        .replace("['summary=~\".*\"']", "[['severity=\"critical\"'], ['severity!=\"critical\"']]");
+    assert_eq!(places(&alternatives), ["policy.yaml:2: silences[0].match"]);
     assert_eq!(parse(&silence(", confirm: true")).warnings().len(), 1);
     assert_eq!(parse(&silence(", service: default")).warnings().len(), 1);
 }
@@ -252,9 +287,6 @@ fn what_is_hardly_meant_is_a_warning() {
     );
 
     let told: Vec<_> = file.warnings().iter().map(|w| w.in_file("p.yaml")).collect();
-    let alternatives = silence("")
-        .replace("['summary=~\".*\"']", "[['severity=\"critical\"'], ['severity!=\"critical\"']]");
-    assert_eq!(places(&alternatives), ["policy.yaml:2: silences[0].match"]);
 
     assert_eq!(told.len(), 2);
     assert!(told[0].starts_with("p.yaml:2: services[0] has no notify rules"), "{}", told[0]);
