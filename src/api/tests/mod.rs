@@ -11,6 +11,7 @@ mod pages;
 mod policy;
 mod receivers;
 mod routes;
+mod replay;
 mod services;
 mod silences;
 mod stats;
