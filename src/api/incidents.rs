@@ -23,12 +23,16 @@ use crate::{
     domain::{
         changes::{Target, TimelineKind, Verb},
         id::IncidentId,
+        time::{Span, Timestamp},
     },
     store::query::{
-        AlertFilter, IncidentFilter, IncidentRef, Listed, Page,
+        AlertFilter, ChangeFilter, IncidentFilter, IncidentRef, Page,
         views::{AlertView, ChangeView, DeliveryView, IncidentView, SimilarIncident, TimelineView},
     },
 };
+
+/// How long before an incident a change may have caused it.
+const CHANGES_BEFORE: Span = Span::from_secs(3600);
 
 /// Longest note, in characters.
 pub(super) const NOTE_MAX_CHARS: usize = 10_000;
@@ -176,7 +180,7 @@ pub async fn deliveries(
 /// Change events of the incident's service in the hour before it began, newest first.
 #[utoipa::path(get, path = "/api/v1/incidents/{id}/changes", tag = "incidents",
     params(("id" = String, Path, description = "Id or number of the incident"), PageParameters),
-    responses((status = 200, description = "The newest 100", body = List<ChangeView>),
+    responses((status = 200, description = "Change events", body = List<ChangeView>),
         (status = 404, description = "There is no such incident")))]
 pub async fn changes(
     _: Viewer,
@@ -186,17 +190,22 @@ pub async fn changes(
 ) -> Result<HttpResponse, ApiError> {
     let incident = find(&api, &id).await?;
     let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
-    let mut items = api.store.incident_changes(incident.id).await?;
-    let total = Some(items.len() as u64);
-    items.truncate(asked.page.limit);
-    Ok(render::list(&asked, Listed { items, next: None, total }))
+    let filter = ChangeFilter {
+        services: vec![incident.service_id],
+        since: Some(incident.created_at.minus(CHANGES_BEFORE)),
+        // What came in the same millisecond is shown, and `until` is exclusive.
+        until: Some(Timestamp::from_millis(incident.created_at.as_millis() + 1)),
+        ..ChangeFilter::default()
+    };
+    Ok(render::list(&asked, api.store.changes(&filter, asked.page).await?))
 }
 
 /// Past incidents of the same service that are like this one, the most alike first.
 ///
-/// Those that were opened in the 30 days before it, by their titles.
+/// Those that were opened in the 30 days before it, by their titles. One page has all that are
+/// shown, so there are no parameters and `next_cursor` is null.
 #[utoipa::path(get, path = "/api/v1/incidents/{id}/similar", tag = "incidents",
-    params(("id" = String, Path, description = "Id or number of the incident"), PageParameters),
+    params(("id" = String, Path, description = "Id or number of the incident")),
     responses((status = 200, description = "At most 20", body = List<SimilarIncident>),
         (status = 404, description = "There is no such incident")))]
 pub async fn similar(
@@ -206,11 +215,9 @@ pub async fn similar(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let incident = find(&api, &id).await?;
-    let asked = Params::of_list(request.path(), request.query_string(), &[]).page()?;
-    let mut items = api.store.similar_incidents(incident.id).await?;
-    let total = Some(items.len() as u64);
-    items.truncate(asked.page.limit);
-    Ok(render::list(&asked, Listed { items, next: None, total }))
+    Params::of_call(request.query_string(), &[]).finish()?;
+    let items = api.store.similar_incidents(incident.id).await?;
+    Ok(HttpResponse::Ok().json(List { items, next_cursor: None, total: None }))
 }
 
 /// Acknowledges an incident and its open alerts. Acknowledged already: the same answer.

@@ -93,7 +93,7 @@ impl<'r> Params<'r> {
         unknown.dedup();
         if !unknown.is_empty() {
             known.sort_unstable();
-            let names = known.join(", ");
+            let names = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             errors.extend(unknown.into_iter().map(|name| {
                 (name.to_owned(), format!("is not a parameter of this call; it takes {names}"))
             }));

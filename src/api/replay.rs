@@ -281,12 +281,7 @@ fn shown(totals: &Totals) -> Map<String, Value> {
     object.insert("alerts".into(), totals.alerts.into());
     object.insert("incidents".into(), totals.incidents.into());
     object.insert("notifications".into(), totals.notifications.into());
-    let percent = totals.noise_reduction().map(|hundredths| {
-        #[expect(clippy::cast_precision_loss, reason = "five digits")]
-        let percent = hundredths as f64 / 100.0;
-        json!(percent)
-    });
-    object.insert("noise_reduction_pct".into(), percent.unwrap_or(Value::Null));
+    object.insert("noise_reduction_pct".into(), json!(totals.noise_reduction_pct()));
     object
 }
 

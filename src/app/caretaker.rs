@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The service of the gateway itself, and its integration.
-pub(super) const OWN_NAME: &str = "dutygate";
+pub(super) const OWN_NAME: &str = crate::policy::OWN_SERVICE;
 
 const EVERY: Duration = Duration::from_secs(10);
 /// A receiver that cannot be reached for this long is a problem of its own.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     apply,
-    gateway::{Gateway, refused},
+    gateway::{FieldError, Gateway, Problem, refused},
     ui::{self, Failure, OrNext as _},
 };
 
@@ -85,7 +85,8 @@ impl Replay {
         let status = answer.status();
         if status != StatusCode::OK {
             let body = answer.text().await.unwrap_or_default();
-            return Err(apply::refused_policy(status, &self.policy, &body)
+            return Err(refused_flags(status, &body)
+                .or_else(|| apply::refused_policy(status, &self.policy, &body))
                 .unwrap_or_else(|| refused(status, &body)));
         }
         let bar = progress_bar();
@@ -127,6 +128,22 @@ impl Replay {
     }
 }
 
+/// What a gateway has against the flags, if it is that. A member of the file may be called so too,
+/// but has a line.
+fn refused_flags(status: StatusCode, body: &str) -> Option<Failure> {
+    let problem: Problem = serde_json::from_str(body).unwrap_or_default();
+    let of_a_flag = |error: &&FieldError| {
+        error.line.is_none() && matches!(error.field.as_str(), "since" | "service")
+    };
+    let flags = problem.errors.iter().filter(of_a_flag);
+    let lines: Vec<String> = flags.map(|e| format!("\n--{} {}", e.field, e.message)).collect();
+    if status != StatusCode::BAD_REQUEST || lines.is_empty() {
+        return None;
+    }
+    let told = anyhow::anyhow!("the gateway refused:{}", lines.concat());
+    Some(Failure::new(told, "correct the flags; `dutygate replay --help` shows examples"))
+}
+
 fn progress_bar() -> ProgressBar {
     // Nobody looks at a bar in a file.
     if !std::io::stderr().is_terminal() {
@@ -166,4 +183,57 @@ fn shown(outcome: &Outcome) -> String {
         return format!("{text}\n\n{} {why}", outcome.skipped);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Cli, Command, test_server::Prepared};
+
+    /// What is said when the gateway refuses with these errors.
+    async fn refused_with(errors: &str) -> String {
+        let server = Prepared::bind().await;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("p.yaml");
+        std::fs::write(&path, "services: []\n").unwrap();
+        let file = path.to_str().unwrap();
+        let given = ["dutygate", "replay", "--policy", file, "--url", &server.url];
+        let given = given.into_iter().chain(["--token", "secret-token", "--since", "7x"]);
+        let Some(Command::Replay(replay)) = Cli::try_parse_from(given).unwrap().command else {
+            panic!("it is a replay");
+        };
+        let problem = format!(r#"{{"title":"Bad Request","status":400,"errors":{errors}}}"#);
+        let answers = [("400 Bad Request", problem.as_str())];
+
+        let (_, refused) = tokio::join!(server.answer(&answers), replay.run());
+
+        refused.unwrap_err().to_string().replace(file, "p.yaml")
+    }
+
+    #[tokio::test]
+    async fn a_flag_that_is_wrong_is_not_blamed_on_the_file() {
+        let told = refused_with(
+            r#"[{"field":"since","message":"must be a duration"},
+                {"field":"service","message":"is no service"}]"#,
+        );
+
+        assert_eq!(
+            told.await,
+            "error: the gateway refused:\n--since must be a duration\n--service is no service\n  \
+             next: correct the flags; `dutygate replay --help` shows examples"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_wrong_is_told_with_its_lines() {
+        let told =
+            refused_with(r#"[{"field":"service","line":1,"message":"did you mean services?"}]"#);
+
+        assert_eq!(
+            told.await,
+            "error: p.yaml has a mistake:\np.yaml:1: service did you mean services?\n  \
+             next: correct the file; nothing was changed"
+        );
+    }
 }

@@ -111,6 +111,33 @@ impl InhibitionRule {
         (place.mistakes() == before).then_some(rule)
     }
 
+    /// Finds whether it can inhibit nothing, or contradicts one of the rules `before` it, which come
+    /// with their paths. What matches both sides of a rule inhibits no other that does too, so a
+    /// rule with equal sides does nothing; and two rules that are each other's reverse silence
+    /// either side by the other.
+    pub(super) fn check(
+        &self,
+        path: &str,
+        before: &[(String, Self)],
+        errors: &mut Vec<FieldError>,
+    ) {
+        let (source, target) = (self.source.to_json(), self.target.to_json());
+        if source == target {
+            let what = format!("is the same as {path}.source, so it would inhibit nothing");
+            errors.push((format!("{path}.target"), what));
+            return;
+        }
+        let is_reverse = |other: &Self| {
+            other.source.to_json() == target
+                && other.target.to_json() == source
+                && same_fields(&other.equal, &self.equal)
+        };
+        if let Some((other, _)) = before.iter().find(|(_, rule)| is_reverse(rule)) {
+            let what = format!("is the reverse of {other}: each side would inhibit the other");
+            errors.push((path.to_owned(), what));
+        }
+    }
+
     /// The form of the policy file.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
@@ -122,29 +149,6 @@ impl InhibitionRule {
         object.insert("allow_empty".into(), self.allow_empty.into());
         object.insert("acknowledged_sources".into(), self.acknowledged_sources.into());
         Value::Object(object)
-    }
-}
-
-/// Finds rules that can inhibit nothing, or each other. What matches both sides of a rule inhibits
-/// no other that does too, so a rule with equal sides does nothing; and two rules that are each
-/// other's reverse silence either side by the other.
-pub(super) fn check(rules: &[InhibitionRule], path: &str, errors: &mut Vec<FieldError>) {
-    let sides: Vec<(Value, Value)> =
-        rules.iter().map(|rule| (rule.source.to_json(), rule.target.to_json())).collect();
-    for (i, (source, target)) in sides.iter().enumerate() {
-        if source == target {
-            let what = format!("is the same as {path}[{i}].source, so it would inhibit nothing");
-            errors.push((format!("{path}[{i}].target"), what));
-            continue;
-        }
-        let is_reverse = |(j, (s, t)): (usize, &(Value, Value))| {
-            (s == target && t == source && same_fields(&rules[i].equal, &rules[j].equal))
-                .then_some(j)
-        };
-        if let Some(j) = sides.iter().enumerate().take(i).find_map(is_reverse) {
-            let what = format!("is the reverse of {path}[{j}]: each side would inhibit the other");
-            errors.push((format!("{path}[{i}]"), what));
-        }
     }
 }
 
@@ -259,8 +263,12 @@ mod tests {
         };
         let (a, b) = ("class=\"a\"", "class=\"b\"");
         let checked = |rules: &[InhibitionRule]| {
-            let mut errors = Vec::new();
-            check(rules, "inhibition", &mut errors);
+            let (mut before, mut errors) = (Vec::new(), Vec::new());
+            for (i, rule) in rules.iter().enumerate() {
+                let path = format!("inhibition[{i}]");
+                rule.check(&path, &before, &mut errors);
+                before.push((path, rule.clone()));
+            }
             errors
         };
 

@@ -212,11 +212,12 @@ impl Matcher {
         }
     }
 
-    /// Whether it holds whatever the value is. Fields that are never missing need no `""`.
+    /// Whether it holds for every alert. Fields that are never missing need no `""`; what makes
+    /// alerts is always a trigger.
     fn accepts_everything(&self) -> bool {
         let least = match &self.field {
             Field::Severity => return Severity::ALL.iter().all(|s| self.takes(s.as_str())),
-            Field::Action => return Action::ALL.iter().all(|a| self.takes(a.as_str())),
+            Field::Action => return self.takes(Action::Trigger.as_str()),
             Field::Summary
             | Field::Source
             | Field::DedupKey
@@ -235,6 +236,23 @@ impl Matcher {
         let only_empty =
             matches!(&self.pattern, Pattern::OneOf(values) if values.iter().all(|v| v.is_empty()));
         self.pattern.is_nothing() || (only_empty && least == 1)
+    }
+
+    /// Whether what it leaves out is taken by one of `others`.
+    fn is_completed_by(&self, others: &[&Self]) -> bool {
+        let mut others = others.iter().filter(|other| other.field == self.field);
+        match &self.pattern {
+            _ if !self.is_negated() => false,
+            Pattern::OneOf(left_out) => {
+                left_out.iter().all(|value| others.clone().any(|other| other.takes(value)))
+            }
+            Pattern::StartsWith(_)
+            | Pattern::EndsWith(_)
+            | Pattern::Contains(_)
+            | Pattern::Regex { .. } => {
+                others.any(|other| other.operator == Operator::Matches && other.value == self.value)
+            }
+        }
     }
 }
 
@@ -344,10 +362,25 @@ impl Match {
         self.0.is_empty()
     }
 
-    /// Whether nothing could fail to match, whatever its values.
+    /// Whether no alert could fail to match, as far as is told from one field at a time: that one
+    /// alternative begins where the others end is seen if each looks at that field alone.
     pub fn accepts_everything(&self) -> bool {
-        let everything = |list: &Vec<Matcher>| list.iter().all(Matcher::accepts_everything);
-        self.0.is_empty() || self.0.iter().any(everything)
+        let alternatives: Vec<Vec<&Matcher>> = self
+            .0
+            .iter()
+            .map(|list| list.iter().filter(|m| !m.accepts_everything()).collect())
+            .collect();
+        let takes = |severity: &Severity, m: &Matcher| {
+            m.field == Field::Severity && m.takes(severity.as_str())
+        };
+        let every_severity = Severity::ALL.iter().all(|severity| {
+            alternatives.iter().any(|list| list.iter().all(|m| takes(severity, m)))
+        });
+        let alone: Vec<&Matcher> = alternatives
+            .iter()
+            .filter_map(|list| if let [only] = list.as_slice() { Some(*only) } else { None })
+            .collect();
+        self.0.is_empty() || every_severity || alone.iter().any(|m| m.is_completed_by(&alone))
     }
 
     pub fn holds(&self, fields: &impl Fields) -> bool {
@@ -368,108 +401,4 @@ impl Match {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Disk;
-
-    impl Fields for Disk {
-        fn field(&self, field: &Field) -> Cow<'_, str> {
-            match field {
-                Field::Class => "disk".into(),
-                Field::Details(path) => {
-                    details_at(r#"{"free":{"pct":1},"a.b":"c","l":["x"]}"#, path)
-                        .unwrap_or_default()
-                        .into()
-                }
-                _ => "".into(),
-            }
-        }
-    }
-
-    fn holds(text: &str) -> bool {
-        Matcher::parse(text).unwrap().holds(&Disk)
-    }
-
-    #[test]
-    fn the_four_comparisons() {
-        assert!(holds(r#"class="disk""#));
-        assert!(!holds(r#"class!="disk""#));
-        assert!(holds(r#"class=~"di.*|cpu""#));
-        assert!(!holds(r#"class=~"dis""#), "regular expressions are anchored");
-        assert!(holds(r#"class!~"cpu""#));
-    }
-
-    #[test]
-    fn a_missing_field_is_the_empty_text() {
-        assert!(holds(r#"component="""#));
-        assert!(holds(r#"label.team!="core""#));
-    }
-
-    #[test]
-    fn details_are_reached_by_path() {
-        assert!(holds(r#"details.free.pct="1""#));
-        assert!(holds(r#"details.a.b="c""#));
-        assert!(holds(r#"details.l.0="x""#));
-        assert!(holds(r#"details.l.9="""#));
-    }
-
-    #[test]
-    fn a_matcher_is_shown_as_it_is_read() {
-        for text in [r#"class="disk""#, r#"summary=~"a\\d+ \"x\"""#, r#"label.a!="b""#] {
-            assert_eq!(Matcher::parse(text).unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        assert_eq!(Matcher::parse("class").unwrap_err(), InvalidMatcher::NoOperator);
-        assert_eq!(Matcher::parse("x=\"a").unwrap_err(), InvalidMatcher::UnknownField("x".into()));
-        assert_eq!(Matcher::parse("class=\"a").unwrap_err(), InvalidMatcher::Unclosed);
-        assert!(matches!(Matcher::parse("class=~\"(\"").unwrap_err(), InvalidMatcher::Regex(_)));
-        assert!(matches!(
-            Matcher::parse("class=~\"(?:a{1000}){1000}\"").unwrap_err(),
-            InvalidMatcher::Regex(_)
-        ));
-    }
-
-    #[test]
-    fn what_accepts_everything_is_told_by_the_matchers_alone() {
-        let everything =
-            |matchers: serde_json::Value| Match::from_json(&matchers).unwrap().accepts_everything();
-        for all in [
-            r#"label.x=~".*""#,
-            r#"summary=~".+""#,
-            r#"source!="""#,
-            r#"severity=~"critical|error|warning|info""#,
-            r#"severity!="none""#,
-            r#"action!="""#,
-        ] {
-            assert!(everything(serde_json::json!([all])), "{all}");
-            assert!(everything(serde_json::json!([[r#"class="a""#], [all]])), "{all}");
-            assert!(!everything(serde_json::json!([r#"class="a""#, all])), "{all}");
-        }
-        for some in [
-            r#"label.x!~"""#,
-            r#"label.x=~".+""#,
-            r#"severity=~"critical|error""#,
-            r#"summary="""#,
-            r#"source!="a""#,
-        ] {
-            assert!(!everything(serde_json::json!([some])), "{some}");
-        }
-        assert!(everything(serde_json::json!([])));
-        assert!(everything(serde_json::json!([[], [r#"class="a""#]])));
-    }
-
-    #[test]
-    fn a_list_is_and_a_list_of_lists_is_or() {
-        let and = serde_json::json!([r#"class="disk""#, r#"class="cpu""#]);
-        let or = serde_json::json!([[r#"class="disk""#], [r#"class="cpu""#]]);
-
-        assert!(!Match::from_json(&and).unwrap().holds(&Disk));
-        assert!(Match::from_json(&or).unwrap().holds(&Disk));
-        assert_eq!(Match::from_json(&or).unwrap().to_json(), or);
-        assert_eq!(Match::from_json(&serde_json::json!([3])).unwrap_err()[0].0, "[0]");
-    }
-}
+mod tests;

@@ -31,11 +31,17 @@ impl Totals {
         self.notifications += u64::from(count.notifications);
     }
 
-    /// `100 · (1 − incidents / events)`, in hundredths of a percent; `None` without events.
-    pub fn noise_reduction(&self) -> Option<i64> {
-        let events = i64::try_from(self.events).ok().filter(|events| *events > 0)?;
-        Some(10_000 * (events - i64::try_from(self.incidents).ok()?) / events)
+    pub fn noise_reduction_pct(&self) -> Option<f64> {
+        noise_reduction_pct(self.events, self.incidents)
     }
+}
+
+/// `100 · (1 − incidents / events)`, rounded to two places; `None` without events. Replays and
+/// statistics both show it, and must not differ.
+pub fn noise_reduction_pct(events: u64, incidents: u64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let hundredths = 10_000.0 * (1.0 - incidents as f64 / events as f64);
+    (events > 0).then(|| hundredths.round() / 100.0)
 }
 
 /// A run of events through a policy, that keeps nothing but its own state.

@@ -117,6 +117,12 @@ impl Directory {
         self.integrations.get(&entry.integration_id)
     }
 
+    /// Whether this is the key of an integration, and none that only works on for a while beside it.
+    pub fn is_current_key(&self, key: &KeyHash, integration: IntegrationId) -> bool {
+        let entry = self.keys.get(key);
+        entry.is_some_and(|it| it.integration_id == integration && it.expires_at.is_none())
+    }
+
     pub fn token(&self, secret: &KeyHash) -> Option<&Arc<Token>> {
         self.tokens.get(secret)
     }

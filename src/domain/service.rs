@@ -8,7 +8,7 @@ use super::{
     event::closed_enum,
     grouping::GroupingRule,
     id::{IntegrationId, RuleId, ServiceId},
-    inhibition::{self, InhibitionRule},
+    inhibition::InhibitionRule,
     matcher::Match,
     notify_rule::NotifyRule,
     read::Place,
@@ -100,6 +100,14 @@ impl Timers {
     }
 }
 
+/// Where a policy comes from. Some things are only refused when they are new: what was accepted
+/// once stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Given,
+    Stored,
+}
+
 /// How a service treats its alerts.
 #[derive(Clone, Debug, Default)]
 pub struct ServicePolicy {
@@ -142,23 +150,14 @@ impl ServicePolicy {
         rule_id: &mut dyn FnMut() -> RuleId,
         errors: &mut Vec<FieldError>,
     ) {
-        self.read_stored_member(name, value, rule_id, errors);
-        match name {
-            "grouping" => {
-                for (i, rule) in self.grouping.iter().enumerate() {
-                    rule.check(&format!("grouping[{i}]"), errors);
-                }
-            }
-            "inhibition" => inhibition::check(&self.inhibition, name, errors),
-            _ => {}
-        }
+        self.read(name, value, Source::Given, rule_id, errors);
     }
 
-    /// The same without what is only refused when it is new: what was accepted once stays.
-    fn read_stored_member(
+    fn read(
         &mut self,
         name: &str,
         value: &Value,
+        source: Source,
         rule_id: &mut dyn FnMut() -> RuleId,
         errors: &mut Vec<FieldError>,
     ) {
@@ -169,7 +168,11 @@ impl ServicePolicy {
             ("drop", _) => self.drop = place.rules(value, drop_from_json),
             ("grouping", _) => {
                 self.grouping = place.rules(value, |rule, path, e| {
-                    GroupingRule::from_json(rule, rule_id(), path, e)
+                    let rule = GroupingRule::from_json(rule, rule_id(), path, e)?;
+                    if source == Source::Given {
+                        rule.check(path, e);
+                    }
+                    Some(rule)
                 });
             }
             ("storm", _) => {
@@ -179,8 +182,14 @@ impl ServicePolicy {
                 self.flapping = Flapping::from_json(value, name, errors).unwrap_or_default();
             }
             ("inhibition", _) => {
+                let mut before = Vec::new();
                 self.inhibition = place.rules(value, |rule, path, e| {
-                    InhibitionRule::from_json(rule, rule_id(), path, e)
+                    let rule = InhibitionRule::from_json(rule, rule_id(), path, e)?;
+                    if source == Source::Given {
+                        rule.check(path, &before, e);
+                        before.push((path.to_owned(), rule.clone()));
+                    }
+                    Some(rule)
                 });
             }
             ("auto_pause", _) => self.auto_pause = AutoPause::from_json(value, name, errors),
@@ -257,7 +266,7 @@ impl ServicePolicy {
             let stored = value[ids].as_array().into_iter().flatten();
             let mut ids = stored.filter_map(|id| RuleId::parse(id.as_str()?));
             let mut next = || ids.next().unwrap_or_else(|| RuleId::new(Timestamp::default(), 0, 0));
-            policy.read_stored_member(name, &value[name], &mut next, &mut errors);
+            policy.read(name, &value[name], Source::Stored, &mut next, &mut errors);
         }
         match errors.first() {
             None => Ok(policy),

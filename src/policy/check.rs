@@ -13,27 +13,13 @@ use crate::{
 /// Looks at the JSON, where every name has its path, whatever else is wrong around it.
 pub(super) fn names(file: &Value, known: &Known, errors: &mut Vec<FieldError>) {
     let mut names = Names { file, errors };
-    let services = names.given("services", known.services.clone());
-    names.given("silences", BTreeSet::new());
-    let receivers = names.given("receivers", known.receivers.clone());
+    for section in ["services", "silences", "receivers"] {
+        names.given_once(section);
+    }
     names.integrations();
-    for section in ["silences", "routes"] {
-        for (i, item) in items(&file[section]) {
-            let path = format!("{section}[{i}].service");
-            names.refers(&item["service"], path, "service", &services);
-        }
-    }
-    for (i, service) in items(&file["services"]) {
-        for (j, rule) in items(&service["notify"]) {
-            for (k, name) in items(&rule["receivers"]) {
-                let path = format!("services[{i}].notify[{j}].receivers[{k}]");
-                names.refers(name, path, "receiver", &receivers);
-            }
-        }
-    }
-    for (i, receiver) in items(&file["receivers"]) {
-        let path = format!("receivers[{i}].fallback");
-        names.refers(&receiver["fallback"], path, "receiver", &receivers);
+    if !known.others {
+        let no_such = |it: Unknown| (it.path, format!("names no {}{}", it.kind, it.meant));
+        names.errors.extend(unknown(file, known).into_iter().map(no_such));
     }
     names.fallbacks();
     for (i, receiver) in items(&file["receivers"]) {
@@ -43,6 +29,68 @@ pub(super) fn names(file: &Value, known: &Known, errors: &mut Vec<FieldError>) {
             errors.push((format!("receivers[{i}].{member}"), what));
         }
     }
+}
+
+/// A name that stands for nothing that is known.
+struct Unknown {
+    path: String,
+    /// `service` or `receiver`.
+    kind: &'static str,
+    /// `; did you mean …?`, or nothing.
+    meant: String,
+}
+
+/// All names that the file does not give itself and that are not known either.
+fn unknown(file: &Value, known: &Known) -> Vec<Unknown> {
+    let all = |section: &str, known: &BTreeSet<String>| -> BTreeSet<String> {
+        let given = items(&file[section]).filter_map(|(_, item)| name_of(item));
+        given.map(str::to_owned).chain(known.iter().cloned()).collect()
+    };
+    let services = all("services", &known.services);
+    let receivers = all("receivers", &known.receivers);
+    let mut unknown = Vec::new();
+    let mut refers = |name: &Value, path: String, kind, known: &BTreeSet<String>| {
+        // What is no text is said where it is read.
+        let Some(name) = name.as_str().map(str::trim).filter(|name| !name.is_empty()) else {
+            return;
+        };
+        if !known.contains(name) {
+            let meant = suggest::nearest(name, known.iter().map(String::as_str))
+                .map(|meant| format!("; did you mean {meant}?"))
+                .unwrap_or_default();
+            unknown.push(Unknown { path, kind, meant });
+        }
+    };
+    for section in ["silences", "routes"] {
+        for (i, item) in items(&file[section]) {
+            refers(&item["service"], format!("{section}[{i}].service"), "service", &services);
+        }
+    }
+    for (i, service) in items(&file["services"]) {
+        for (j, rule) in items(&service["notify"]) {
+            for (k, name) in items(&rule["receivers"]) {
+                let path = format!("services[{i}].notify[{j}].receivers[{k}]");
+                refers(name, path, "receiver", &receivers);
+            }
+        }
+    }
+    for (i, receiver) in items(&file["receivers"]) {
+        refers(&receiver["fallback"], format!("receivers[{i}].fallback"), "receiver", &receivers);
+    }
+    unknown
+}
+
+/// The names that only a gateway may know, in the order of their lines.
+pub(super) fn unknown_names(file: &PolicyFile, known: &Known) -> Vec<PolicyError> {
+    let told = |Unknown { path, kind, meant }: Unknown| {
+        let what = format!(
+            "names a {kind} that is not in this file; apply looks for it on the gateway{meant}"
+        );
+        file.error(path, what)
+    };
+    let mut names: Vec<_> = unknown(file.json(), known).into_iter().map(told).collect();
+    names.sort_by_key(|name| name.mark);
+    names
 }
 
 struct Names<'f> {
@@ -59,15 +107,12 @@ fn name_of(item: &Value) -> Option<&str> {
 }
 
 impl Names<'_> {
-    /// The names that `section` gives, each once, with those that are there already.
-    fn given(&mut self, section: &str, known: BTreeSet<String>) -> BTreeSet<String> {
+    fn given_once(&mut self, section: &str) {
         let mut first = BTreeMap::new();
         for (i, item) in items(&self.file[section]) {
             let Some(name) = name_of(item) else { continue };
             self.once(&mut first, name, format!("{section}[{i}]"));
         }
-        let given = first.into_keys().map(str::to_owned);
-        known.into_iter().chain(given).collect()
     }
 
     /// Integrations are named once in all services.
@@ -86,19 +131,6 @@ impl Names<'_> {
             self.errors.push((format!("{path}.name"), format!("is the name of {other} already")));
         } else {
             first.insert(name, path);
-        }
-    }
-
-    fn refers(&mut self, name: &Value, path: String, kind: &str, known: &BTreeSet<String>) {
-        // What is no text is said where it is read.
-        let Some(name) = name.as_str().map(str::trim).filter(|name| !name.is_empty()) else {
-            return;
-        };
-        if !known.contains(name) {
-            let meant = suggest::nearest(name, known.iter().map(String::as_str))
-                .map(|meant| format!("; did you mean {meant}?"))
-                .unwrap_or_default();
-            self.errors.push((path, format!("names no {kind}{meant}")));
         }
     }
 

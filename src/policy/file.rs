@@ -120,6 +120,17 @@ impl PolicyFile {
         check::warnings(self)
     }
 
+    /// Names that stand for nothing in this file nor in `known`: mistakes, unless there may be
+    /// others.
+    pub fn unknown_names(&self, known: &Known) -> Vec<PolicyError> {
+        check::unknown_names(self, known)
+    }
+
+    /// What the file says, untyped.
+    pub(super) fn json(&self) -> &Value {
+        &self.document.value
+    }
+
     fn read(value: &Value, errors: &mut Vec<FieldError>) -> Self {
         let mut file = Self {
             services: Vec::new(),

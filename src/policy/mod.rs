@@ -24,6 +24,9 @@ pub use self::{
 };
 use crate::{domain::routing::Directory, notify::Guard};
 
+/// The service that a gateway makes for what it has to say about itself.
+pub const OWN_SERVICE: &str = "dutygate";
+
 /// A mistake in a policy file, or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
@@ -54,6 +57,8 @@ impl fmt::Display for PolicyError {
 pub struct Known {
     pub services: BTreeSet<String>,
     pub receivers: BTreeSet<String>,
+    /// There may be others as well: then a name that is not known is no mistake.
+    pub others: bool,
     /// Which addresses receivers may have.
     pub guard: Guard,
 }
@@ -62,16 +67,22 @@ impl Known {
     pub fn of(directory: &Directory, guard: Guard) -> Self {
         Self {
             guard,
+            others: false,
             services: directory.services().map(|service| service.name.clone()).collect(),
             receivers: directory.receivers().map(|receiver| receiver.name.clone()).collect(),
         }
     }
+
+    /// For checking a file without a gateway.
+    pub fn offline(guard: Guard) -> Self {
+        Self { guard, others: true, ..Self::default() }
+    }
 }
 
-/// What every gateway has: the service `default`. For checking a file without one.
+/// What every gateway has, and nothing else.
 impl Default for Known {
     fn default() -> Self {
-        let services = BTreeSet::from([plan::DEFAULT_SERVICE.to_owned()]);
-        Self { services, receivers: BTreeSet::new(), guard: Guard::new(false) }
+        let services = [plan::DEFAULT_SERVICE, OWN_SERVICE].map(str::to_owned).into();
+        Self { services, receivers: BTreeSet::new(), others: false, guard: Guard::new(false) }
     }
 }

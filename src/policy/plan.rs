@@ -254,10 +254,9 @@ impl Planner<'_> {
         });
         let mut after = json!({"service": service, "type": spec.kind, "shared": spec.shared});
         let given = self.keys.get(&spec.name);
-        // A key that it has already, current or overlapping, is no change.
+        // A key that only works on beside its successor is about to end: it takes its place back.
         let key = given.filter(|key| {
-            let owner = self.directory.integration_of_key(&key.hash(), self.now);
-            old.is_none() || owner.map(|owner| owner.id) != old.map(|old| old.id)
+            old.is_none_or(|old| !self.directory.is_current_key(&key.hash(), old.id))
         });
         if old.is_none() || key.is_some() {
             after["key"] = match &spec.key {

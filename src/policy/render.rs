@@ -1,9 +1,16 @@
 //! The way back: what is managed by policy, as the file that would make it.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
 use yaml_serde::Mapping;
 
-use super::file::{RouteSpec, SilenceSpec};
+use super::{
+    file::{RouteSpec, SilenceSpec},
+    yaml,
+};
 use crate::domain::{
     routing::Directory,
     service::{Integration, Service, ServicePolicy},
@@ -11,6 +18,22 @@ use crate::domain::{
 
 /// The order of the members that come first, for people.
 const FIRST: [&str; 4] = ["name", "kind", "type", "description"];
+
+/// What readers of YAML 1.1 take for something else than a text: `no`, `23:00`. A little more than
+/// they do, which does no harm.
+///
+/// Source: yaml.org/type, the pages `bool`, `null`, `int`, `float`, `timestamp`, `merge`, `value`.
+static NO_TEXT_IN_1_1: LazyLock<Regex> = LazyLock::new(|| {
+    let source = r"(?ix)^(?:
+        ~ | null | y | yes | n | no | true | false | on | off | << | =
+        | [-+]? (?: [0-9][0-9_]* (?: \.[0-9_.]* )? | \.[0-9_.]+ ) (?: e[-+]?[0-9]+ )?
+        | [-+]? 0 [box]? [0-9a-f_]+
+        | [-+]? [0-9][0-9_]* (?: :[0-5]?[0-9] )+ (?: \.[0-9_]* )?
+        | [-+]? \.inf | \.nan
+        | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2} (?: [t\ \t] [-+:.tz0-9\ \t]+ )?
+    )$";
+    Regex::new(source).expect("it is constant, and a test uses it")
+});
 
 /// The YAML of everything that the policy manages. Applied to the same directory it is no step.
 /// Defaults are left out.
@@ -35,7 +58,26 @@ pub fn render(directory: &Directory) -> String {
         file.insert(name.into(), yaml_serde::Value::Sequence(items));
     }
     // What is only of texts, numbers, lists and objects can always be written.
-    yaml_serde::to_string(&file).unwrap_or_default()
+    quoted(&yaml_serde::to_string(&file).unwrap_or_default())
+}
+
+/// The same with quotes around each text that another version of YAML takes for something else.
+fn quoted(yaml: &str) -> String {
+    let plain = Parser::new_from_str(yaml).map_while(Result::ok).filter_map(|(event, span)| {
+        let Event::Scalar(text, ScalarStyle::Plain, ..) = event else { return None };
+        let is_mistaken = yaml::meaning(&text).is_string() && NO_TEXT_IN_1_1.is_match(&text);
+        is_mistaken.then(|| (span.start.index(), text.chars().count()))
+    });
+    let mut shown = String::with_capacity(yaml.len());
+    let (mut rest, mut at) = (yaml.chars(), 0);
+    for (start, length) in plain {
+        shown.extend(rest.by_ref().take(start - at));
+        shown.push('\'');
+        shown.extend(rest.by_ref().take(length));
+        shown.push('\'');
+        at = start + length;
+    }
+    shown + rest.as_str()
 }
 
 fn service(service: &Service, directory: &Directory) -> Map<String, Value> {

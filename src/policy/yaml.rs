@@ -220,7 +220,7 @@ fn known_tag(tag: Option<&Tag>, mark: Mark) -> Result<(), Mistake> {
 
 /// What a scalar without quotes means in the core schema. Infinity and hexadecimal numbers, which
 /// JSON has not, stay texts.
-fn meaning(text: &str) -> Value {
+pub(super) fn meaning(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return true.into(),

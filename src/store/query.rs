@@ -239,8 +239,6 @@ pub trait Reads: Send + Sync {
     async fn told_of_open(&self) -> Result<BTreeMap<(ServiceId, String), u64>, StoreError>;
     /// The newest note by `actor` that says exactly `text`.
     async fn note(&self, actor: &str, text: &str) -> Result<Option<TimelineView>, StoreError>;
-    /// Change events of the incident's service in the hour before it began, newest first.
-    async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError>;
     /// Incidents of the same service, opened in the 30 days before, whose titles are like its own:
     /// the most alike first, at most 20.
     async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError>;

@@ -162,7 +162,7 @@ async fn the_policy_of_the_readme_works_as_pasted() {
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     // Today one incident an alert; the candidate routes them to payments and makes one of three.
     let today = ["default", "today", "3", "3", "3", "0", "0.00", "%"];
-    let candidate = ["payments", "candidate", "3", "3", "1", "1", "66.66", "%"];
+    let candidate = ["payments", "candidate", "3", "3", "1", "1", "66.67", "%"];
     assert!(rows.iter().any(|row| row[..] == today), "{table}");
     assert!(rows.iter().any(|row| row[..] == candidate), "{table}");
     assert!(notes.contains("next: `dutygate apply"), "{notes}");

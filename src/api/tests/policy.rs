@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Gateway, KEY, KEY_OF_PAYMENTS};
+use crate::domain::time::Span;
 
 const POLICY: &str = r#"
 services:
@@ -341,6 +342,13 @@ async fn a_file_is_applied_whole_or_not_at_all() {
         assert_eq!(gateway.trigger(&key.repeat(32), "k", "c").await.status, 202, "{key}");
     }
     assert_eq!(lines(&put(&gateway, "", &more).await), [""; 0]);
+    // Named again, the one before takes over again and outlives the day.
+    std::fs::write(path.to_string(), "n".repeat(32)).unwrap();
+    assert_eq!(lines(&put(&gateway, "", &more).await), ["~ integration billing"]);
+    assert_eq!(lines(&put(&gateway, "", &more).await), [""; 0]);
+    gateway.clock.advance(Span::from_secs(2 * 86_400));
+    assert_eq!(gateway.trigger(&"n".repeat(32), "k", "c").await.status, 202);
+    assert_eq!(gateway.trigger(&"m".repeat(32), "k", "c").await.status, 400);
 }
 
 #[actix_web::test]

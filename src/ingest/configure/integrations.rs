@@ -105,7 +105,11 @@ impl Planner<'_> {
     ) -> Result<ConfigAnswer, ConfigureError> {
         let old = self.directory.integration(id).ok_or(Refused::NotFound(KIND))?;
         let key = key.unwrap_or_else(new_key);
-        if self.directory.integration_of_key(&key.hash(), self.now).is_some() {
+        // Its own from before, while that still works, may take its place back.
+        let owner = self.directory.integration_of_key(&key.hash(), self.now);
+        if owner.is_some_and(|owner| owner.id != id)
+            || self.directory.is_current_key(&key.hash(), id)
+        {
             return Err(Refused::KeyTaken.into());
         }
         let detail = json!({

@@ -9,6 +9,8 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_763_632_272_345);
+/// When no key works any more that another took the place of.
+const LATER: Timestamp = Timestamp::from_millis(1_763_642_272_345);
 
 fn key(letter: &str) -> RoutingKey {
     RoutingKey::parse(&letter.repeat(32)).unwrap()
@@ -26,9 +28,9 @@ fn shown(directory: &Directory) -> Vec<String> {
     );
     all.sort();
     all.extend(directory.routes().iter().map(|it| format!("{it:?}")));
-    for letter in ["a", "b"] {
-        let owner = directory.integration_of_key(&key(letter).hash(), NOW);
-        all.push(format!("{letter}: {:?}", owner.map(|owner| &owner.name)));
+    for (letter, at) in [("a", NOW), ("b", NOW), ("a", LATER), ("b", LATER)] {
+        let owner = directory.integration_of_key(&key(letter).hash(), at);
+        all.push(format!("{letter} at {at}: {:?}", owner.map(|owner| &owner.name)));
     }
     all
 }
@@ -194,5 +196,42 @@ async fn what_is_stale_or_taken_is_refused() {
     for taken in [service("payments"), ConfigRequest::CreateSilence(once)] {
         let refused = desk.refuse(taken);
         assert!(matches!(refused, ConfigureError::Refused(Refused::NameTaken { .. })), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_works_on_beside_its_successor_can_take_its_place_back() {
+    let mut desk = Desk::open().await;
+    let service_id = desk.ask(service("payments")).await.service().unwrap().id;
+    let create = |name: &str, letter: &str| ConfigRequest::CreateIntegration {
+        name: name.to_owned(),
+        service_id,
+        kind: IntegrationType::PagerDuty,
+        shared: false,
+        key: Some(key(letter)),
+    };
+    let (integration, _) = desk.ask(create("mon", "a")).await.integration().unwrap();
+    desk.ask(create("other", "c")).await;
+    let rotate = |letter: &str| ConfigRequest::RotateKey {
+        id: integration.id,
+        overlap: Span::from_secs(60),
+        key: Some(key(letter)),
+    };
+    desk.ask(rotate("b")).await;
+
+    desk.ask(rotate("a")).await;
+
+    let works = |letter: &str, seconds| {
+        let at = NOW.plus(Span::from_secs(seconds));
+        desk.directory.integration_of_key(&key(letter).hash(), at).is_some()
+    };
+    assert!(works("b", 59) && !works("b", 60));
+    assert!(works("a", 3600));
+    for taken in ["a", "c"] {
+        let refused = desk.refuse(rotate(taken));
+        assert!(
+            matches!(refused, ConfigureError::Refused(Refused::KeyTaken)),
+            "{taken}: {refused}"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Which files are taken, and what is said of the others.
 
 use super::EXAMPLE;
-use crate::policy::{KeySource, Known, PolicyFile};
+use crate::{
+    notify::Guard,
+    policy::{KeySource, Known, PolicyFile},
+};
 
 fn parse(text: &str) -> PolicyFile {
     PolicyFile::parse(text, &Known::default()).unwrap_or_else(|errors| {
@@ -116,6 +119,46 @@ fn the_paths_of_the_documentation_are_named() {
 }
 
 #[test]
+fn a_broken_rule_does_not_move_the_places_of_those_after_it() {
+    let grouping = "
+services:
+  - name: a
+    grouping:
+      - {by: [colour]}
+      - {by: [class]}
+      - {by: [class], window_type: sliding, window: 90m, max_span: 1h}
+";
+    let inhibition = "
+services:
+  - name: a
+    inhibition:
+      - {source: ['colour=\"red\"'], target: ['class=\"a\"']}
+      - {source: ['class=\"a\"'], target: ['class=\"b\"']}
+      - {source: ['class=\"b\"'], target: ['class=\"a\"']}
+      - {source: ['class=\"c\"'], target: ['class=\"c\"']}
+";
+
+    assert_eq!(
+        places(grouping),
+        [
+            "policy.yaml:5: services[0].grouping[0].by[0]",
+            "policy.yaml:7: services[0].grouping[2].max_span",
+        ]
+    );
+    assert_eq!(
+        places(inhibition),
+        [
+            "policy.yaml:5: services[0].inhibition[0].source[0]",
+            "policy.yaml:7: services[0].inhibition[2]",
+            "policy.yaml:8: services[0].inhibition[3].target",
+        ]
+    );
+    let told = mistakes(inhibition);
+    assert!(told[1].contains("is the reverse of inhibition[1]"), "{}", told[1]);
+    assert!(told[2].contains("is the same as inhibition[3].source"), "{}", told[2]);
+}
+
+#[test]
 fn names_are_given_once() {
     let text = "
 services:
@@ -153,6 +196,35 @@ fn what_is_there_already_may_be_named() {
 }
 
 #[test]
+fn a_file_by_itself_may_name_what_only_the_gateway_knows() {
+    let text = "services: [{name: a, notify: [{receivers: [old, pagerr]}]}]\n\
+                routes:\n- {match: [], service: default}\n- {match: [], service: dutygate}\n\
+                - {match: [], service: elsewhere}\n\
+                receivers: [{name: pager, kind: pagerduty, routing_key_env: K, fallback: mail}]";
+
+    let offline = Known::offline(Guard::new(false));
+
+    let file = PolicyFile::parse(text, &offline).unwrap();
+
+    let told: Vec<_> = file.unknown_names(&offline).iter().map(|w| w.in_file("p.yaml")).collect();
+    let looked_for = "is not in this file; apply looks for it on the gateway";
+    assert_eq!(
+        told,
+        [
+            format!(
+                "p.yaml:1: services[0].notify[0].receivers[0] names a receiver that {looked_for}"
+            ),
+            format!(
+                "p.yaml:1: services[0].notify[0].receivers[1] names a receiver that {looked_for}; \
+                 did you mean pager?"
+            ),
+            format!("p.yaml:5: routes[2].service names a service that {looked_for}"),
+            format!("p.yaml:6: receivers[0].fallback names a receiver that {looked_for}"),
+        ]
+    );
+}
+
+#[test]
 fn fallbacks_may_not_lead_back() {
     let receiver = |name, fallback| {
         format!("  - {{name: {name}, kind: pagerduty, routing_key_env: K, fallback: {fallback}}}\n")
@@ -180,6 +252,9 @@ fn a_silence_of_everything_has_to_be_confirmed() {
     };
 
     assert_eq!(places(&silence("")), ["policy.yaml:2: silences[0].match"]);
+    let alternatives = silence("")
+        .replace("['summary=~\".*\"']", "[['severity=\"critical\"'], ['severity!=\"critical\"']]");
+    assert_eq!(places(&alternatives), ["policy.yaml:2: silences[0].match"]);
     assert_eq!(parse(&silence(", confirm: true")).warnings().len(), 1);
     assert_eq!(parse(&silence(", service: default")).warnings().len(), 1);
 }

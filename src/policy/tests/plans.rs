@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{EXAMPLE, world::World};
-use crate::{domain::key::RoutingKey, policy::render};
+use crate::{
+    domain::{key::RoutingKey, time::Span},
+    policy::render,
+};
 
 /// The lines that begin with a sign.
 fn steps(plan: &str) -> Vec<&str> {
@@ -175,7 +178,14 @@ fn a_key_that_the_file_names_is_taken_and_kept() {
 
     assert_eq!(world.apply(file, false), "");
     world.secrets.insert("i".to_owned(), key("b"));
-    assert_eq!(world.apply(file, false), "~ integration i\n    key: \"from the variable K\"\n");
+    let changed = "~ integration i\n    key: \"from the variable K\"\n";
+    assert_eq!(world.apply(file, false), changed);
+    assert_eq!(world.apply(file, false), "");
+    // The first key still works, but not for long: named again, it takes over again.
+    world.secrets.insert("i".to_owned(), key("a"));
+    assert_eq!(world.apply(file, false), changed);
+    assert_eq!(world.apply(file, false), "");
+    world.now = world.now.plus(Span::from_secs(2 * 86_400));
     assert_eq!(world.apply(file, false), "");
 }
 
@@ -207,6 +217,79 @@ fn the_policy_is_shown_as_the_file_that_makes_it() {
     assert_eq!(render(&other.directory()), shown);
     assert!(!shown.contains("default"), "what no policy made is left out: {shown}");
     assert_eq!(render(&World::new().directory()).trim(), "{}");
+}
+
+/// Scripts that read the policy do so with `PyYAML` more often than not, which has YAML 1.1.
+#[test]
+fn what_yaml_1_1_takes_for_something_else_is_shown_in_quotes() {
+    let file = r#"
+services:
+  - {name: a, flapping: {mode: "off"}, notify: [{receivers: [r], active: {from: "09:00", to: "24:00"}}]}
+receivers: [{name: r, kind: jira, url: "https://j", auth: {bearer_env: K}, project: "no",
+  fields: {"on": "text with: 1\nand: no\n", plain: "15m", "23:59": 1, "2026-01-01": true}}]
+silences:
+  - {name: s, match: ['class="a"'], schedule: {from: "23:00", to: "02:00"}}
+"#;
+    let mut world = World::new();
+    world.apply(file, false);
+
+    let shown = render(&world.directory());
+
+    for quoted in [
+        "mode: 'off'",
+        "from: '09:00'",
+        "to: '24:00'",
+        "project: 'no'",
+        "'on': |",
+        "plain: 15m",
+        "'23:59': 1",
+        "'2026-01-01': true",
+        "from: '23:00'",
+    ] {
+        assert!(shown.contains(quoted), "{quoted} is not in\n{shown}");
+    }
+    assert!(shown.contains("and: no\n"), "a text of lines is as it was: {shown}");
+    assert_eq!(world.plan(&shown, true).to_string(), "");
+}
+
+#[test]
+fn what_every_yaml_takes_for_a_text_is_shown_without_quotes() {
+    for (name, quoted) in [
+        ("on", true),
+        ("Off", true),
+        ("YES", true),
+        ("n", true),
+        ("y", true),
+        ("1_000", true),
+        ("0b11", true),
+        ("017", true),
+        ("0x1F", true),
+        ("1e3", true),
+        ("190:20:30", true),
+        ("190:20:30.15", true),
+        ("+12", true),
+        (".5", true),
+        ("-.INF", true),
+        (".nan", true),
+        ("2026-1-1 10:00:00", true),
+        ("2026-01-01T10:00:00Z", true),
+        ("<<", true),
+        ("=", true),
+        ("nobody", false),
+        ("15m", false),
+        ("1d", false),
+        ("v1.2", false),
+        ("12 monkeys", false),
+        ("http://x:80", false),
+    ] {
+        let mut world = World::new();
+        world.apply(&json!({"services": [{"name": name}]}).to_string(), false);
+
+        let shown = render(&world.directory());
+
+        let name = if quoted { format!("'{name}'") } else { name.to_owned() };
+        assert!(shown.contains(&format!("name: {name}\n")), "{name}: {shown}");
+    }
 }
 
 /// Names and values that YAML may take for something else.

@@ -10,10 +10,13 @@ use crate::{
         routing::{Directory, KeyEntry, Route},
         service::{Integration, Service, ServicePolicy},
         silence::Silence,
-        time::Timestamp,
+        time::{Span, Timestamp},
     },
     policy::{Change, Known, Plan, PolicyFile, Told, plan},
 };
+
+/// How long a key works on after another took its place.
+const KEY_OVERLAP: Span = Span::from_secs(86_400);
 
 /// What is set up.
 pub(super) struct World {
@@ -126,6 +129,12 @@ impl World {
                     created_at: now,
                 };
                 if let Some(key) = key {
+                    let until = Some(now.plus(KEY_OVERLAP));
+                    self.keys.retain(|(hash, _)| *hash != key.hash());
+                    let own = |entry: &&mut KeyEntry| entry.integration_id == integration.id;
+                    for entry in self.keys.iter_mut().map(|(_, entry)| entry).filter(own) {
+                        entry.expires_at = entry.expires_at.or(until);
+                    }
                     let entry = KeyEntry { integration_id: integration.id, expires_at: None };
                     self.keys.push((key.hash(), entry));
                 }

@@ -64,25 +64,33 @@ impl<'a> Fields<'a> {
         self.first(WORKSPACE)
     }
 
-    /// All fields as one JSON object, every value as it was sent.
+    /// All fields as one JSON object, every value as it was sent. A field whose name is taken by
+    /// one that is renamed gets underscores behind it: what rules say of `details.description` is
+    /// about the same field in every event.
     pub(super) fn details(&self) -> Box<str> {
-        let mut members: Vec<(&str, &str)> = Vec::with_capacity(self.entries.len());
+        let mut members: Vec<(Cow<'_, str>, &str)> = Vec::with_capacity(self.entries.len());
         for (from, name) in RENAMED {
-            members.extend(self.get(from).raw().map(|value| (name, value)));
+            members.extend(self.get(from).raw().map(|value| (name.into(), value)));
         }
         let taken = members.len();
         for (name, value) in &self.entries {
-            let is_taken = members[..taken].iter().any(|(taken, _)| taken == name);
-            if !is_taken && !is_key(name) && !RENAMED.iter().any(|(from, _)| from == name) {
-                members.extend(value.raw().map(|value| (name.as_str(), value)));
+            if is_key(name) || RENAMED.iter().any(|(from, _)| from == name) {
+                continue;
             }
+            let mut shown = Cow::Borrowed(name.as_str());
+            if members[..taken].iter().any(|(taken, _)| taken == name) {
+                while self.places.contains_key(&*shown) {
+                    shown += "_";
+                }
+            }
+            members.extend(value.raw().map(|value| (shown, value)));
         }
         let mut object = String::from("{");
         for (name, value) in members {
             if object.len() > 1 {
                 object.push(',');
             }
-            object.push_str(&serde_json::Value::from(name).to_string());
+            object.push_str(&serde_json::Value::from(&*name).to_string());
             object.push(':');
             object.push_str(value);
         }

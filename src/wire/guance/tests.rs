@@ -154,11 +154,14 @@ fn the_details_are_the_fields_as_they_were_sent() {
     let Message::Event(event) = message else { panic!("{message:?}") };
     assert_eq!(
         content_of(event).custom_details.as_deref().unwrap(),
-        r#"{"description":"","result":1.50e+02,"date":null,"df_status":"error","df_x":{"b" : [1.0], "a":"磁"},"df_x2":"last","a\"b":"\u0041"}"#
+        r#"{"description":"","result":1.50e+02,"date":null,"df_status":"error","df_x":{"b" : [1.0], "a":"磁"},"result_":"own","description_":7,"df_x2":"last","a\"b":"\u0041"}"#
     );
     let without = fault(&json!({"result": 1, "description": 2}));
     let expected = r#"{"description":2,"df_status":"critical","result":1}"#;
     assert_eq!(without.custom_details.as_deref(), Some(expected));
+    let both = fault(&json!({"df_message": 1, "description": 2, "description_": 3}));
+    let expected = r#"{"description":1,"description__":2,"description_":3,"df_status":"critical"}"#;
+    assert_eq!(both.custom_details.as_deref(), Some(expected));
 }
 
 #[test]

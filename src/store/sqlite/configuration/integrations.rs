@@ -111,14 +111,16 @@ pub(super) async fn rotate(
     if let Err(refused) = expect_one(done.execute(&mut *connection).await, "integration")? {
         return Ok(Err(refused));
     }
-    // Keys that are over go; those that overlap still longer from an earlier rotation are cut.
+    // Keys that are over go, and the one that takes its place back; those that overlap still longer
+    // from an earlier rotation are cut.
     sqlx::query(
         "DELETE FROM integration_keys WHERE integration_seq = ?1 \
-         AND min(coalesce(expires_at_ms, ?2), ?2) <= ?3",
+         AND (key_sha256 = ?4 OR min(coalesce(expires_at_ms, ?2), ?2) <= ?3)",
     )
     .bind(id.seq())
     .bind(old_keys_expire_at.as_millis())
     .bind(now.as_millis())
+    .bind(&key.as_bytes()[..])
     .execute(&mut *connection)
     .await
     .map_err(store_error)?;

@@ -18,11 +18,6 @@ use crate::{
     },
 };
 
-/// How long before an incident a change may have caused it, in milliseconds.
-const CHANGES_BEFORE_MS: i64 = 3_600_000;
-/// Most changes that are shown with an incident.
-const CHANGES_MAX: i64 = 100;
-
 /// The statements for one kind of timeline: its rows before a number, and their number.
 pub(super) struct Timeline {
     pub(super) rows: &'static str,
@@ -191,28 +186,11 @@ pub(super) async fn changes(
     Ok(Listed { items, next: found.next, total })
 }
 
-macro_rules! change_columns {
-    () => {
-        "SELECT x.id, x.received_at_ms, x.event_at_ms, s.id, g.id, x.summary, x.source, \
-         x.custom_details, x.links"
-    };
-}
-
-pub(super) const CHANGE_VIEWS: &str = concat!(
-    change_columns!(),
-    " FROM json_each(?1) j CROSS JOIN changes x ON x.seq = j.value \
+pub(super) const CHANGE_VIEWS: &str = "SELECT x.id, x.received_at_ms, x.event_at_ms, s.id, g.id, \
+     x.summary, x.source, x.custom_details, x.links \
+     FROM json_each(?1) j CROSS JOIN changes x ON x.seq = j.value \
      CROSS JOIN services s ON s.seq = x.service_seq \
-     CROSS JOIN integrations g ON g.seq = x.integration_seq"
-);
-
-pub(super) const CHANGES_BEFORE: &str = concat!(
-    change_columns!(),
-    " FROM incidents i CROSS JOIN changes x INDEXED BY changes_service \
-     ON x.service_seq = i.service_seq AND x.received_at_ms >= i.created_at_ms - ?2 \
-     AND x.received_at_ms <= i.created_at_ms CROSS JOIN services s ON s.seq = x.service_seq \
-     CROSS JOIN integrations g ON g.seq = x.integration_seq \
-     WHERE i.seq = ?1 ORDER BY x.received_at_ms DESC, x.seq DESC LIMIT ?3"
-);
+     CROSS JOIN integrations g ON g.seq = x.integration_seq";
 
 /// What is shown of change events, in the order of their numbers given.
 pub(super) async fn change_views(
@@ -221,20 +199,6 @@ pub(super) async fn change_views(
 ) -> Result<Vec<ChangeView>, StoreError> {
     let rows = sqlx::query(CHANGE_VIEWS).bind(json_list(keys)).fetch_all(connection).await;
     rows.map_err(store_error)?.iter().map(change_view).collect()
-}
-
-pub(super) async fn changes_before(
-    connection: &mut SqliteConnection,
-    incident: i64,
-) -> Result<Vec<ChangeView>, StoreError> {
-    let rows = sqlx::query(CHANGES_BEFORE)
-        .bind(incident)
-        .bind(CHANGES_BEFORE_MS)
-        .bind(CHANGES_MAX)
-        .fetch_all(connection)
-        .await
-        .map_err(store_error)?;
-    rows.iter().map(change_view).collect()
 }
 
 fn change_view(row: &SqliteRow) -> Result<ChangeView, StoreError> {

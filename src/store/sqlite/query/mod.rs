@@ -267,11 +267,6 @@ impl Reads for SqliteStore {
         logs::note(&mut connection, actor, text).await
     }
 
-    async fn incident_changes(&self, id: IncidentId) -> Result<Vec<ChangeView>, StoreError> {
-        let mut connection = self.readers.acquire().await.map_err(store_error)?;
-        logs::changes_before(&mut connection, id.seq()).await
-    }
-
     async fn similar_incidents(&self, id: IncidentId) -> Result<Vec<SimilarIncident>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(store_error)?;
         similar::similar(&mut connection, id.seq()).await

@@ -13,7 +13,10 @@ use super::{
     walk::{Sql, json_list, push_in, push_span, push_times},
 };
 use crate::{
-    domain::time::{Span, Timestamp},
+    domain::{
+        replay::noise_reduction_pct,
+        time::{Span, Timestamp},
+    },
     store::query::{
         NoiseFilter,
         views::{NoiseBucket, NoiseTop, NoiseView, TopEntry},
@@ -85,7 +88,8 @@ pub(super) async fn noise(
         acknowledged.add(number(5)?, number(6)?);
         resolved.add(number(7)?, number(8)?);
     }
-    view.noise_reduction_pct = reduction_pct(view.events, view.incidents);
+    view.noise_reduction_pct =
+        noise_reduction_pct(view.events.unsigned_abs(), view.incidents.unsigned_abs());
     view.mtta_seconds = acknowledged.seconds();
     view.mttr_seconds = resolved.seconds();
     view.top = top(connection, filter, view.since, view.until).await?;
@@ -102,12 +106,6 @@ fn empty_buckets(first: i64, end: i64, hours: i64) -> Vec<NoiseBucket> {
         notifications: 0,
     };
     (first.div_euclid(hours)..=(end - 1).div_euclid(hours)).map(bucket).collect()
-}
-
-/// 100·(1 − incidents / events), to two places.
-#[expect(clippy::cast_precision_loss, reason = "a share of counts needs no 53 bits")]
-fn reduction_pct(events: i64, incidents: i64) -> Option<f64> {
-    (events > 0).then(|| (10_000.0 * (1.0 - incidents as f64 / events as f64)).round() / 100.0)
 }
 
 #[derive(Default)]

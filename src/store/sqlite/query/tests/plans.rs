@@ -111,7 +111,6 @@ async fn what_is_shown_is_read_by_number() {
         events::OPEN_ALERTS,
         events::CHAIN_STARTS,
         logs::CHANGE_VIEWS,
-        logs::CHANGES_BEFORE,
         logs::OF_ALERT.rows,
         logs::OF_ALERT.count,
         logs::OF_INCIDENT.rows,
