@@ -285,3 +285,32 @@ async fn a_service_that_is_deleted_resolves_what_is_open_in_it_and_says_so() {
     assert!(timeline.contains("its service was deleted"), "{timeline}");
     assert!(timeline.contains("token:admin"), "{timeline}");
 }
+
+#[actix_web::test]
+async fn a_resolve_that_waits_for_a_mute_key_goes_when_its_service_is_deleted() {
+    let gateway = Gateway::start().await;
+    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://example.com/in"});
+    assert_eq!(gateway.post("/receivers", &hook).await.status, 201);
+    let service = json!({
+        "name": "payments", "notify": [{"receivers": ["hook"]}],
+        "flapping": {"mode": "mute", "max_changes": 3, "within": "10m", "mute": "60m"}
+    });
+    assert_eq!(gateway.post("/services", &service).await.status, 201);
+    let made = gateway.post("/integrations", &json!({"name": "es", "service": "payments"})).await;
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        assert_eq!(gateway.trigger(&key, "k", "disk").await.status, 202);
+        let resolve = json!({"routing_key": key, "event_action": "resolve", "dedup_key": "k"});
+        let sent = gateway.request(Method::POST, "/v2/enqueue", &[], resolve.to_string()).await;
+        assert_eq!(sent.status, 202);
+    }
+    let newest = |incident: serde_json::Value| incident["holdings"][0]["state"].clone();
+    assert_eq!(newest(gateway.get("/incidents/2").await.json()), "told");
+
+    for path in ["/integrations/es", "/services/payments"] {
+        assert_eq!(gateway.call(Method::DELETE, path, &Value::Null).await.status, 204);
+    }
+    while gateway.api.ingest.tick(gateway.api.ingest.now()).await.unwrap() > 0 {}
+
+    assert_eq!(newest(gateway.get("/incidents/2").await.json()), "ended");
+}
