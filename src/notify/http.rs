@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use super::{
     Failure, Guard, Outcome, Sent,
-    address::NotAllowed,
+    address::{self, NotAllowed},
     secret::{MASK, mask},
 };
 use crate::domain::time::{Span, Timestamp};
@@ -141,17 +141,10 @@ impl Http {
     }
 
     fn client(&self, url: &Url, allowed_hosts: &[String]) -> Result<&Client, NotAllowed> {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if self.guard.trusts(host, allowed_hosts) {
-            return Ok(&self.open);
-        }
-        match host.parse() {
-            // The resolver never sees an address that is written out.
-            Ok(address) if crate::domain::receiver::is_private(address) => {
-                Err(NotAllowed { host: host.to_owned(), address })
-            }
-            _ => Ok(&self.guarded),
-        }
+        // The resolver never sees an address that is written out.
+        self.guard.literal(url, allowed_hosts)?;
+        let trusted = self.guard.trusts(address::host(url), allowed_hosts);
+        Ok(if trusted { &self.open } else { &self.guarded })
     }
 }
 

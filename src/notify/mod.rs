@@ -20,12 +20,12 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::address::Guard;
-use self::{http::Http, secret::Secrets};
+use self::{address::private_address, http::Http, secret::Secrets};
 use crate::{
     domain::{
         id::DeliveryId,
         notify::Reason,
-        receiver::{ReceiverKind, private_address},
+        receiver::ReceiverKind,
         time::{Span, Timestamp},
     },
     store::query::views::{AlertView, IncidentView},
