@@ -7,7 +7,7 @@ mod settings;
 
 use serde_json::{Map, Value};
 
-pub use self::settings::{is_private, private_address};
+pub use self::settings::is_private;
 use super::{
     delivery::{Each, Revision},
     event::closed_enum,

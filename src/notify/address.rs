@@ -6,6 +6,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use reqwest::Url;
+use serde_json::{Map, Value};
+
 use crate::domain::receiver::is_private;
 
 /// Refuses private, loopback and link-local addresses unless they are allowed.
@@ -44,6 +47,18 @@ impl Guard {
         self.allow_private || allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
+    /// Whether the host of `url` is an address that is written out and may not be talked to. The
+    /// address is what the URL's parser makes of it: `127.1` is one as well.
+    pub fn literal(self, url: &Url, allowed_hosts: &[String]) -> Result<(), NotAllowed> {
+        let host = host(url);
+        match host.parse() {
+            Ok(address) if is_private(address) && !self.trusts(host, allowed_hosts) => {
+                Err(NotAllowed { host: host.to_owned(), address })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Of the addresses that `host` was resolved to, those that may be talked to.
     pub fn allowed(
         host: &str,
@@ -73,6 +88,27 @@ impl Guard {
     }
 }
 
+/// The host of a URL, an address of version 6 without its brackets.
+pub(super) fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+/// The host of a receiver's `url` or `smtp` if it is a literal address inside a private network
+/// that `allowed_hosts` does not name: nothing would ever be sent there.
+pub(super) fn private_address(settings: &Map<String, Value>) -> Option<(&'static str, IpAddr)> {
+    let (key, text) = ["url", "smtp"]
+        .into_iter()
+        .find_map(|key| settings.get(key)?.as_str().map(|text| (key, text)))?;
+    let (_, rest) = text.split_once("://")?;
+    // The parser knows addresses only where it knows the scheme, and that of mail it does not.
+    let url = Url::parse(&format!("http://{rest}")).ok()?;
+    let allowed = settings.get("allowed_hosts").and_then(Value::as_array);
+    let allowed = allowed.into_iter().flatten().filter_map(Value::as_str);
+    let allowed: Vec<String> = allowed.map(str::to_owned).collect();
+    let refused = Guard::new(false).literal(&url, &allowed).err()?;
+    Some((key, refused.address))
+}
+
 /// Why there is no address to talk to.
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
@@ -84,6 +120,8 @@ pub enum Unresolved {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -95,6 +133,53 @@ mod tests {
 
         let private = Guard::allowed("x", [at("127.0.0.1")].into_iter()).unwrap_err();
         assert!(private.to_string().starts_with("address not allowed: x is at 127.0.0.1"));
+    }
+
+    #[test]
+    fn a_literal_private_address_is_found_however_it_is_written() {
+        let found = |key: &str, url: &str| {
+            let settings = json!({key: url});
+            private_address(settings.as_object().unwrap()).map(|(_, address)| address.to_string())
+        };
+
+        for (host, address) in [
+            ("127.0.0.1:8080", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("2130706433", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("127.0.0.1.", "127.0.0.1"),
+            ("10.0.0.010", "10.0.0.8"),
+            ("１２７.0.0.1", "127.0.0.1"),
+            ("127。0。0。1", "127.0.0.1"),
+            ("%31%32%37.0.0.1", "127.0.0.1"),
+            ("[fd00::1]", "fd00::1"),
+            ("[::ffff:10.0.0.1]", "::ffff:10.0.0.1"),
+        ] {
+            for (key, scheme) in [("url", "http"), ("url", "HTTPS"), ("smtp", "smtps")] {
+                let url = format!("{scheme}://{host}/x");
+                let found = found(key, &url).map(|found| found.parse());
+
+                assert_eq!(found, Some(address.parse::<IpAddr>()), "{url}");
+            }
+        }
+        assert_eq!(found("url", "https://93.184.216.34/"), None);
+        assert_eq!(found("url", "https://localhost/"), None, "names are looked up when it is sent");
+    }
+
+    #[test]
+    fn a_literal_private_address_may_be_allowed() {
+        for (url, allowed, is_found) in [
+            ("https://10.0.0.1/", "10.0.0.1", false),
+            ("https://10.1/", "10.0.0.1", false),
+            ("https://[fd00::1]/", "FD00::1", false),
+            ("https://10.0.0.2/", "10.0.0.1", true),
+        ] {
+            let settings = json!({"url": url, "allowed_hosts": [allowed]});
+
+            let found = private_address(settings.as_object().unwrap());
+
+            assert_eq!(found.is_some(), is_found, "{url}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use super::{
     Failure, Guard, Outcome, Sent,
-    address::NotAllowed,
+    address::{self, NotAllowed},
     secret::{MASK, mask},
 };
 use crate::domain::time::{Span, Timestamp};
@@ -70,6 +70,8 @@ pub struct Answer {
     pub body: String,
     /// As it may be shown.
     pub shown: String,
+    /// What headers and body may repeat.
+    secrets: Vec<SecretString>,
 }
 
 /// Why there is no answer.
@@ -139,17 +141,10 @@ impl Http {
     }
 
     fn client(&self, url: &Url, allowed_hosts: &[String]) -> Result<&Client, NotAllowed> {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if self.guard.trusts(host, allowed_hosts) {
-            return Ok(&self.open);
-        }
-        match host.parse() {
-            // The resolver never sees an address that is written out.
-            Ok(address) if crate::domain::receiver::is_private(address) => {
-                Err(NotAllowed { host: host.to_owned(), address })
-            }
-            _ => Ok(&self.guarded),
-        }
+        // The resolver never sees an address that is written out.
+        self.guard.literal(url, allowed_hosts)?;
+        let trusted = self.guard.trusts(address::host(url), allowed_hosts);
+        Ok(if trusted { &self.open } else { &self.guarded })
     }
 }
 
@@ -190,6 +185,7 @@ async fn read(mut response: reqwest::Response, secrets: &[&SecretString]) -> Ans
         headers: response.headers().clone(),
         shown: format!("{status}\n\n{shown}{ended}"),
         body,
+        secrets: secrets.iter().map(|secret| (*secret).clone()).collect(),
     }
 }
 
@@ -221,6 +217,12 @@ impl NoAnswer {
 }
 
 impl Answer {
+    /// A part of it as it may be shown: masked before it is cut, which could leave half a secret.
+    pub fn show(&self, part: &str, bytes: usize) -> String {
+        let secrets: Vec<&SecretString> = self.secrets.iter().collect();
+        cut(mask(part, &secrets), bytes)
+    }
+
     /// How long the receiver asks to wait: `Retry-After`, in seconds or as a date, an hour at most.
     ///
     /// Source: RFC 9110 §10.2.3.
@@ -258,7 +260,7 @@ impl Answer {
             200..=299 => return None,
             300..=399 => {
                 let to = self.headers.get("location").and_then(|to| to.to_str().ok());
-                let to = to.map(|to| format!(" to {}", cut(to.to_owned(), 200)));
+                let to = to.map(|to| format!(" to {}", self.show(to, 200)));
                 format!(
                     "redirected{} (status {status}): redirects are not followed; set url to where \
                      it really is",

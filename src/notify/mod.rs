@@ -16,15 +16,16 @@ pub mod webhook;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::address::Guard;
-use self::{http::Http, secret::Secrets};
+use self::{address::private_address, http::Http, secret::Secrets};
 use crate::{
     domain::{
         id::DeliveryId,
         notify::Reason,
-        receiver::{ReceiverKind, private_address},
+        receiver::ReceiverKind,
         time::{Span, Timestamp},
     },
     store::query::views::{AlertView, IncidentView},
@@ -220,6 +221,18 @@ pub fn mistakes(
 }
 
 impl Sent {
+    /// With these masked in all that is kept to be shown, whoever repeats them.
+    #[must_use]
+    pub fn masked(self, secrets: &[&SecretString]) -> Self {
+        let mask = |text: &str| secret::mask(text, secrets);
+        Self {
+            error: self.error.as_deref().map(mask),
+            request: mask(&self.request),
+            answer: mask(&self.answer),
+            ..self
+        }
+    }
+
     /// A try that ended before anything was sent, for good.
     pub fn dead(error: impl Into<String>) -> Self {
         Self {

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 /// Longest secret, in bytes.
 const SECRET_MAX: u64 = 64 * 1024;
 
+/// Shortest secret that is masked, in bytes.
+const SECRET_MIN: usize = 4;
+
 /// What stands in the place of a secret.
 pub const MASK: &str = "…";
 
@@ -71,16 +74,56 @@ fn read(path: &Path) -> Result<SecretString, String> {
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.into()) }
 }
 
-/// The text with each of the secrets masked.
+/// The text with each of the secrets masked, as it is or as URLs, JSON or HTML write it.
 pub fn mask(text: &str, secrets: &[&SecretString]) -> String {
-    let mut masked = text.to_owned();
-    for secret in secrets.iter().map(|secret| secret.expose_secret()) {
-        // One that is shorter than that would tear holes into everything.
-        if secret.len() >= 4 {
-            masked = masked.replace(secret, MASK);
+    // One that is shorter than that would tear holes into everything.
+    let secrets = secrets.iter().map(|secret| secret.expose_secret());
+    let secrets: Vec<&str> = secrets.filter(|secret| secret.len() >= SECRET_MIN).collect();
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if let Some(behind) = secrets.iter().filter_map(|secret| behind(rest, secret)).min() {
+            masked.push_str(MASK);
+            rest = &rest[rest.len() - behind..];
+        } else {
+            masked.push(letter);
+            rest = &rest[letter.len_utf8()..];
         }
     }
     masked
+}
+
+/// How many bytes there are behind `secret`, if the text begins with it.
+fn behind(text: &str, secret: &str) -> Option<usize> {
+    let raw = text.strip_prefix(secret).map(str::len);
+    let written = secret.chars().try_fold(text, strip).map(str::len);
+    raw.into_iter().chain(written).min()
+}
+
+/// What is behind `letter`, if the text begins with a way to write it.
+fn strip(text: &str, letter: char) -> Option<&str> {
+    let mut utf8 = [0; 4];
+    let escaped = match text.as_bytes().first()? {
+        b'%' => letter.encode_utf8(&mut utf8).bytes().try_fold(text, |text, byte| {
+            let (digits, rest) = text.strip_prefix('%')?.split_at_checked(2)?;
+            (u8::from_str_radix(digits, 16) == Ok(byte)).then_some(rest)
+        }),
+        b'+' if letter == ' ' => text.strip_prefix('+'),
+        b'\\' if matches!(text.as_bytes().get(1), Some(b'"' | b'\\' | b'/')) => {
+            text[1..].strip_prefix(letter)
+        }
+        b'\\' => letter.encode_utf16(&mut [0; 2]).iter().try_fold(text, |text, unit| {
+            let (digits, rest) = text.strip_prefix("\\u")?.split_at_checked(4)?;
+            (u16::from_str_radix(digits, 16) == Ok(*unit)).then_some(rest)
+        }),
+        b'&' => {
+            let names = [('&', "&amp;"), ('"', "&quot;"), ('<', "&lt;"), ('>', "&gt;")];
+            let name = names.iter().find(|(known, _)| *known == letter);
+            name.and_then(|(_, name)| text.strip_prefix(name))
+        }
+        _ => None,
+    };
+    escaped.or_else(|| text.strip_prefix(letter))
 }
 
 #[cfg(test)]
@@ -128,5 +171,29 @@ mod tests {
         let secret = SecretString::from("s3cret".to_owned());
 
         assert_eq!(mask("a s3cret, twice: s3cret", &[&secret]), "a …, twice: …");
+    }
+
+    #[test]
+    fn a_secret_is_masked_however_it_is_written() {
+        let secret = SecretString::from("a \"&/%ü".to_owned());
+
+        for written in [
+            "a \"&/%ü",
+            "a \\\"&\\/%\\u00FC",
+            "a\\u0020\\u0022\\u0026\\u002f\\u0025ü",
+            "a%20%22%26%2F%25%C3%BC",
+            "a+%22%26/%25%c3%bc",
+            "a &quot;&amp;/%ü",
+        ] {
+            assert_eq!(mask(&format!("<{written}>"), &[&secret]), "<…>", "{written}");
+        }
+        assert_eq!(mask("a%20 \\u00 % & %2", &[&secret]), "a%20 \\u00 % & %2");
+    }
+
+    #[test]
+    fn of_two_secrets_in_one_place_the_longer_is_masked() {
+        let (short, long) = (SecretString::from("s3cret"), SecretString::from("s3cret-too"));
+
+        assert_eq!(mask("s3cret-too", &[&short, &long]), "…");
     }
 }

@@ -50,7 +50,12 @@ pub(super) fn record(tried: &Tried<'_>, sent: Sent) -> Recorded {
         }
         Outcome::Retry { failure, after } => {
             let wait = match after {
-                Some(asked) => asked.plus(spread(asked, 0, tried.jitter)),
+                // Upwards only: nothing comes sooner than it was asked for. Who asks for less than
+                // our shortest wait, or for none, has said nothing of when it will go well.
+                Some(asked) => {
+                    let least = if asked < BACKOFF_MIN { doubled(leased.failures) } else { asked };
+                    least.plus(spread(least, 0, tried.jitter))
+                }
                 None => backoff(leased.failures, tried.jitter),
             };
             let at = now.plus(wait);
@@ -94,9 +99,13 @@ pub(super) fn record(tried: &Tried<'_>, sent: Sent) -> Recorded {
 /// How long to wait after the failures before this one: 5 s, doubling to 15 min, a fifth more or
 /// less.
 fn backoff(failures: u32, jitter: u32) -> Span {
-    let doubled = BACKOFF_MIN.as_millis().saturating_mul(1 << failures.min(20));
-    let base = Span::of_millis(doubled.min(BACKOFF_MAX.as_millis()));
+    let base = doubled(failures);
     Span::of_millis(base.as_millis() * 4 / 5).plus(spread(base, 2, jitter))
+}
+
+fn doubled(failures: u32) -> Span {
+    let doubled = BACKOFF_MIN.as_millis().saturating_mul(1 << failures.min(20));
+    Span::of_millis(doubled.min(BACKOFF_MAX.as_millis()))
 }
 
 /// Up to a fifth of a span, or up to `fifths` of them.

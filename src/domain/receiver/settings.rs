@@ -332,22 +332,6 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// The host of a receiver's `url` or `smtp` if it is a literal address inside a private network
-/// that `allowed_hosts` does not name: nothing would ever be sent there.
-pub fn private_address(settings: &Map<String, Value>) -> Option<(&'static str, IpAddr)> {
-    let (key, text) = ["url", "smtp"]
-        .into_iter()
-        .find_map(|key| settings.get(key)?.as_str().map(|text| (key, text)))?;
-    let (_, rest) = text.split_once("://")?;
-    let host = host_of(rest.split(['/', '?', '#']).next()?);
-    let allowed = settings.get("allowed_hosts").and_then(Value::as_array);
-    if allowed.is_some_and(|hosts| hosts.iter().any(|allowed| allowed == host)) {
-        return None;
-    }
-    let address: IpAddr = host.parse().ok()?;
-    is_private(address).then_some((key, address))
-}
-
 /// Whether an address is of no public host: private, loopback, link-local, shared, reserved or for
 /// many, also where a version 6 address only wraps such a one.
 ///

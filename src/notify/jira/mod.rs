@@ -118,9 +118,13 @@ impl Jira {
         let auth = settings.get("auth").and_then(Value::as_object).unwrap_or(&none);
         let user = auth.get("user").and_then(Value::as_str);
         let secret = secrets.required(auth, if user.is_some() { "password" } else { "bearer" })?;
+        let mut secrets = vec![secret.clone()];
         let authorization = match (user, secret.expose_secret()) {
             (Some(user), password) => {
-                format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+                let credential = BASE64_STANDARD.encode(format!("{user}:{password}"));
+                let authorization = format!("Basic {credential}");
+                secrets.push(credential.into());
+                authorization
             }
             (None, token) => format!("Bearer {token}"),
         };
@@ -133,7 +137,7 @@ impl Jira {
         let allowed_hosts = settings.allowed_hosts.clone();
         let patience = Patience::DEFAULT;
         let http = http.clone();
-        let site = Site { http, url, authorization, secret, allowed_hosts, patience };
+        let site = Site { http, url, authorization, secrets, allowed_hosts, patience };
         Ok(Self { settings, site })
     }
 

@@ -72,7 +72,7 @@ impl Work<'_> {
         }
         let (offered, chosen) = self.choose(&open, Goal::Done).await?;
         let Some(transition) = chosen else {
-            return Err(End::dead(self.missing(&open, &offered)));
+            return Err(End::dead(self.missing(&open, Goal::Done, &offered)));
         };
         if self.go(&open, &transition).await? {
             return Ok(self.closed(open));
@@ -98,12 +98,18 @@ impl Work<'_> {
         if !self.may_reopen(&open) {
             return self.follow(open).await;
         }
-        let (_, chosen) = self.choose(&open, Goal::Open).await?;
-        let Some(transition) = chosen else { return self.follow(open).await };
+        let (offered, chosen) = self.choose(&open, Goal::Open).await?;
+        // A name that is wrong is somebody's to mend; another issue each time would hide it.
+        if chosen.is_none() && self.wanted(Goal::Open).is_none() {
+            return self.follow(open).await;
+        }
         if !commented {
             self.comment(&open, done).await?;
             return Ok(self.go_on(&open, Done::Commented, "Commented; to be opened again next."));
         }
+        let Some(transition) = chosen else {
+            return Err(End::dead(self.missing(&open, Goal::Open, &offered)));
+        };
         if !self.go(&open, &transition).await? {
             return Ok(self.gone(&open).await);
         }
@@ -218,12 +224,16 @@ impl Work<'_> {
         Ok(known.or(names.first()).map(|name| (*name).to_owned()))
     }
 
-    /// That no transition closes it.
-    fn missing(&self, open: &Open, offered: &[String]) -> String {
+    /// That no transition leads to the goal.
+    fn missing(&self, open: &Open, goal: Goal, offered: &[String]) -> String {
         let key = &open.issue.key;
-        let wanted = match self.wanted(Goal::Done) {
+        let (setting, status) = match goal {
+            Goal::Done => ("resolve", "done"),
+            Goal::Open => ("reopen", "open"),
+        };
+        let wanted = match self.wanted(goal) {
             Some(wanted) => format!("{wanted:?}"),
-            None => "to a status that means done".to_owned(),
+            None => format!("to a status that means {status}"),
         };
         let offered = match offered {
             [] => "none at all: the gateway's user may not move it".to_owned(),
@@ -231,7 +241,7 @@ impl Work<'_> {
         };
         format!(
             "the workflow of {key} has no transition {wanted} from where it is; it has: {offered}; \
-             set transitions.resolve to the one to take"
+             set transitions.{setting} to the one to take"
         )
     }
 }

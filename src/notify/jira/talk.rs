@@ -15,7 +15,7 @@ use crate::{
     domain::time::{Span, Timestamp},
     notify::{
         Failure, Outcome, Sent,
-        http::{Answer, Exchange, Http, NoAnswer, Request, cut},
+        http::{Answer, Exchange, Http, NoAnswer, Request},
     },
 };
 
@@ -29,7 +29,8 @@ pub(super) struct Site {
     pub(super) url: Url,
     /// Marked as sensitive.
     pub(super) authorization: HeaderValue,
-    pub(super) secret: SecretString,
+    /// What must not be shown.
+    pub(super) secrets: Vec<SecretString>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) patience: Patience,
 }
@@ -49,6 +50,10 @@ impl Site {
         let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = self.url.path().trim_end_matches('/');
         format!("{}{port}{path}", self.url.host_str().unwrap_or_default())
+    }
+
+    fn secrets(&self) -> Vec<&SecretString> {
+        self.secrets.iter().collect()
     }
 }
 
@@ -214,6 +219,7 @@ impl<'a> Talk<'a> {
             answer: answer.join("\n\n"),
             remote,
         }
+        .masked(&self.site.secrets())
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -245,7 +251,7 @@ impl<'a> Talk<'a> {
             url,
             headers,
             body,
-            secrets: &[&self.site.secret],
+            secrets: &self.site.secrets(),
             allowed_hosts: &self.site.allowed_hosts,
         };
         let left = limit.saturating_sub(self.started.elapsed());
@@ -279,7 +285,7 @@ fn not_let_in(answer: &Answer, to_anyone: bool) -> Option<String> {
             "Jira wants a CAPTCHA before it lets this user in again (status {}): log in as that \
              user once with a browser, and check auth ({})",
             answer.status,
-            cut(denied.to_owned(), 200)
+            answer.show(denied, 200)
         ));
     }
     let said = complaints(answer).map(|said| format!("; Jira says: {said}")).unwrap_or_default();
@@ -316,7 +322,7 @@ pub(super) fn complaints(answer: &Answer) -> Option<String> {
         format!("{field}: {said}")
     });
     let all: Vec<String> = messages.chain(errors).collect();
-    (!all.is_empty()).then(|| cut(all.join("; "), WORDS_BYTES))
+    (!all.is_empty()).then(|| answer.show(&all.join("; "), WORDS_BYTES))
 }
 
 /// What went wrong, in Jira's words if it has any.

@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Attempt, Failure, Message, Notifier, Outcome, Sent,
-    http::{Answer, Http, Request, TIMEOUT, cut},
-    secret::{Secrets, mask},
+    http::{Answer, Http, Request, TIMEOUT},
+    secret::Secrets,
 };
 use crate::domain::time::Timestamp;
 
@@ -73,7 +73,7 @@ impl PagerDuty {
         let quoted = self.quoted_key.expose_secret();
         // The key is the first member: every event has others behind it.
         let body = event.replacen('{', &format!("{{\"routing_key\":{quoted},"), 1);
-        let secrets = [&self.routing_key, &self.quoted_key];
+        let secrets = [&self.routing_key];
         let request = Request {
             method: Method::POST,
             url: self.url.clone(),
@@ -83,10 +83,10 @@ impl PagerDuty {
             allowed_hosts: &self.allowed_hosts,
         };
         let exchange = self.http.exchange(request).await;
-        let refused = exchange.result.as_ref().ok().and_then(|answer| said(answer, &secrets));
+        let refused = exchange.result.as_ref().ok().and_then(said);
         let mut sent = exchange.sent(now);
         sent.error = refused.or(sent.error);
-        sent
+        sent.masked(&secrets)
     }
 }
 
@@ -119,7 +119,7 @@ impl Notifier for PagerDuty {
 }
 
 /// What PagerDuty says is wrong with an event, of an answer that says so.
-fn said(answer: &Answer, secrets: &[&SecretString]) -> Option<String> {
+fn said(answer: &Answer) -> Option<String> {
     if answer.status != 400 {
         return None;
     }
@@ -137,7 +137,7 @@ fn said(answer: &Answer, secrets: &[&SecretString]) -> Option<String> {
         // An unknown key is answered with bare text.
         _ => answer.body.trim().to_owned(),
     };
-    let said = cut(mask(&said, secrets), SAID_BYTES);
+    let said = answer.show(&said, SAID_BYTES);
     let colon = if said.is_empty() { "" } else { ": " };
     Some(format!("refused (status 400){colon}{said}"))
 }

@@ -299,6 +299,25 @@ async fn no_answer_within_15_seconds_may_have_arrived() {
 }
 
 #[tokio::test]
+async fn a_connection_that_does_not_come_about_in_5_seconds_is_no_connection() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Linux takes one more than the backlog says; whoever comes then is not even refused.
+    let waiting = [(); 2].map(|()| std::net::TcpStream::connect(address).unwrap());
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+
+    let sent = post(&http(true), &format!("http://{address}/"), &[]).await.sent(NOW);
+
+    assert_eq!(sent.outcome, Outcome::Retry { failure: Failure::Unreachable, after: None });
+    assert!(words(&sent).starts_with("no connection within 5 s"), "{}", words(&sent));
+    assert_eq!(started.elapsed().as_secs(), 5);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn a_status_counts_though_its_body_never_ends() {
     let sent = sent_in_vain(Reply::Stall(202)).await;
 

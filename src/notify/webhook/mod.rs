@@ -64,11 +64,13 @@ impl Webhook {
         } else {
             let url = address(secrets.required(settings, "url")?.expose_secret())?;
             // The host is no secret, and helps whoever reads of a failure.
-            hidden.push(after_host(&url).into());
+            hidden.extend(parts(&url).into_iter().map(SecretString::from));
             url
         };
         let headers = headers(settings, *secrets, &mut hidden)?;
         let key = secrets.find(settings, "secret")?;
+        let bare = key.as_ref().and_then(|key| key.expose_secret().strip_prefix("whsec_"));
+        hidden.extend(bare.map(SecretString::from));
         hidden.extend(key.clone());
         let content = match (text("template"), text("format")) {
             (Some(template), _) => {
@@ -90,7 +92,7 @@ impl Webhook {
         })
     }
 
-    async fn post(&self, attempt: &Attempt<'_>, body: &str) -> Exchange {
+    async fn post(&self, attempt: &Attempt<'_>, body: &str, secrets: &[&SecretString]) -> Exchange {
         let id = attempt.delivery.to_string();
         let seconds = attempt.now.as_millis().div_euclid(1000);
         let mut ours = vec![("webhook-id", id.clone()), ("webhook-timestamp", seconds.to_string())];
@@ -106,13 +108,12 @@ impl Webhook {
             headers.retain(|(known, _)| *known != name);
             headers.push((name, value));
         }
-        let secrets: Vec<&SecretString> = self.secrets.iter().collect();
         let request = Request {
             method: Method::POST,
             url: self.url.clone(),
             headers,
             body: Some(body.to_owned()),
-            secrets: &secrets,
+            secrets,
             allowed_hosts: &self.allowed_hosts,
         };
         self.http.exchange(request).await
@@ -143,7 +144,8 @@ impl Notifier for Webhook {
         let Some(body) = attempt.payload.get("body").and_then(Value::as_str) else {
             return Sent::dead("what was to be sent is not what a webhook is made of");
         };
-        let exchange = self.post(attempt, body).await;
+        let secrets: Vec<&SecretString> = self.secrets.iter().collect();
+        let exchange = self.post(attempt, body, &secrets).await;
         let host = self.url.host_str().unwrap_or_default();
         let refusal = exchange.result.as_ref().ok().filter(|answer| answer.status < 300);
         let refusal = refusal.and_then(|answer| chat::refusal(host, &answer.body));
@@ -153,7 +155,7 @@ impl Notifier for Webhook {
             sent.outcome = Outcome::Retry { failure, after: None };
             sent.error = Some(refusal.error);
         }
-        sent
+        sent.masked(&secrets)
     }
 }
 
@@ -181,12 +183,42 @@ fn address(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Path and query.
-fn after_host(url: &Url) -> String {
-    match url.query() {
+/// What of a secret address must not be shown: all behind the host, and what of it may come back
+/// alone.
+fn parts(url: &Url) -> Vec<String> {
+    let whole = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
-    }
+    };
+    let segments = url.path().split('/').filter(|segment| !is_words(segment));
+    let values = url.query().unwrap_or_default().split('&');
+    let values = values.map(|pair| value(pair.split_once('=').unwrap_or((pair, ""))));
+    let mut parts: Vec<String> = segments.chain(values).map(str::to_owned).collect();
+    parts.push(whole);
+    let decoded: Vec<String> = parts.iter().map(|part| decoded(part)).collect();
+    parts.extend(decoded);
+    // In a query a plus is a blank.
+    parts.extend(url.query_pairs().map(|(name, text)| value((&name, &text)).to_owned()));
+    parts
+}
+
+/// A name without a value is one.
+fn value<'t>((name, value): (&'t str, &'t str)) -> &'t str {
+    if value.is_empty() { name } else { value }
+}
+
+/// Without percent encoding, in which a plus is a plus.
+fn decoded(text: &str) -> String {
+    let text = format!("={}", text.replace('+', "%2B").replace('&', "%26"));
+    let pair = form_urlencoded::parse(text.as_bytes()).next();
+    pair.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+/// Whether a part of a path is short or plain words, such as `incoming-webhooks`, as no token is:
+/// to mask those would tear holes into what people write.
+fn is_words(segment: &str) -> bool {
+    let is_word = |word: &str| word.len() <= 16 && word.bytes().all(|b| b.is_ascii_lowercase());
+    segment.len() < 8 || segment.split(['-', '_', '.']).all(is_word)
 }
 
 /// The settings' headers, and the content type if they do not say it. Secret ones are marked so and
@@ -209,6 +241,9 @@ fn headers(
                 let bytes = secret.expose_secret().as_bytes();
                 let mut value = HeaderValue::from_bytes(bytes).map_err(|_| wrong())?;
                 value.set_sensitive(true);
+                // `Bearer …`: the rest may come back without its scheme.
+                let credential = secret.expose_secret().split_once(' ');
+                hidden.extend(credential.map(|(_, credential)| credential.into()));
                 hidden.push(secret);
                 value
             }

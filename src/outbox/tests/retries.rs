@@ -142,6 +142,27 @@ async fn what_a_receiver_asks_for_is_never_cut_short() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_asks_for_no_wait_worth_the_name_is_left_alone_as_any_that_fails() {
+    for asked in [0, 1, 4] {
+        let asked = Span::from_secs(asked);
+        for weather in [Weather::Busy(asked), Weather::Throttles(Some(asked))] {
+            let mut bench = bench_of(json!({})).await;
+            bench.receivers.weather("a", weather);
+
+            bench.trigger("k", Severity::Error).await;
+            bench.run_for(Span::from_secs(3 * 3600)).await;
+
+            let waits = waits(&bench.receivers.tried("a", START));
+            assert!(waits.len() > 10, "{weather:?}: {waits:?}");
+            for (number, wait) in waits.iter().enumerate() {
+                let base = ((5 * SECOND) << number.min(20)).min(15 * MINUTE);
+                assert!(between(base, base * 6 / 5)(wait), "{weather:?}: {number}: {waits:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn many_that_failed_together_do_not_come_back_together() {
     let mut bench = bench_of(json!({})).await;
     bench.receivers.weather("a", Weather::Broken { arrives: false });

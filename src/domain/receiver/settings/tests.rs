@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::domain::receiver::{ReceiverSpec, private_address};
+use crate::domain::receiver::ReceiverSpec;
 
 /// The paths of the mistakes below `r`, with what is said.
 fn mistakes(value: &serde_json::Value) -> Vec<(String, String)> {
@@ -125,19 +125,4 @@ fn every_mistake_is_said_with_its_path() {
     assert_eq!(paths(&json!({})), ["r.name", "r.kind"]);
     let itself = json!({"name": "a", "kind": "pagerduty", "routing_key_env": "K", "fallback": "a"});
     assert_eq!(paths(&itself), ["r.fallback"]);
-}
-
-#[test]
-fn a_literal_private_address_is_found_unless_it_is_allowed() {
-    let found = |url: &str, allowed: &[&str]| {
-        let settings = json!({"url": url, "allowed_hosts": allowed});
-        private_address(settings.as_object().unwrap()).map(|(_, address)| address.to_string())
-    };
-
-    assert_eq!(found("http://127.0.0.1:8080/x", &[]).as_deref(), Some("127.0.0.1"));
-    assert_eq!(found("https://[fd00::1]/x", &[]).as_deref(), Some("fd00::1"));
-    assert_eq!(found("https://[::ffff:10.0.0.1]/", &[]).as_deref(), Some("::ffff:10.0.0.1"));
-    assert_eq!(found("https://10.0.0.1/", &["10.0.0.1"]), None);
-    assert_eq!(found("https://93.184.216.34/", &[]), None);
-    assert_eq!(found("https://localhost/", &[]), None, "names are looked up when it is sent");
 }

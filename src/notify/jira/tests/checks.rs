@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Lane, model::Model};
+use super::{Lane, START, jira, message, model::Model};
 use crate::{
     domain::notify::Reason,
-    notify::{Failure, Outcome, Sent},
+    notify::{
+        Attempt, Failure, Notifier as _, Outcome, Sent,
+        tests::server::{Reply, Server},
+    },
 };
 
 async fn test(model: &Model, settings: &Value) -> Sent {
@@ -113,4 +116,27 @@ async fn fields_are_filled_in_as_for_a_real_issue() {
     let error = crate::notify::Notifier::compose(&lane.jira, &super::message(Reason::Test, 1));
 
     assert!(error.unwrap_err().starts_with("fields.description: the template is wrong"));
+}
+
+#[tokio::test]
+async fn what_jira_repeats_of_the_credentials_is_masked() {
+    let server = Server::start(|seen| {
+        let given = seen.header("authorization").unwrap_or_default();
+        let (_, credential) = given.split_once(' ').unwrap();
+        let said = format!("{credential} is not pass-secret");
+        Reply::json(400, &json!({"errorMessages": [said]}))
+    })
+    .await;
+    let auth = json!({"user": "ops", "password_env": "JIRA_PASSWORD"});
+    let jira = jira(&server.url, &json!({"api": "datacenter", "auth": auth}));
+    let message = message(Reason::Test, 1);
+    let payload = jira.compose(&message).unwrap();
+    let (delivery, reason) = (message.delivery, message.reason);
+    let (remote, continues, now) = (None, false, START);
+
+    let attempt = Attempt { delivery, reason, payload: &payload, remote, continues, now };
+    let sent = jira.send(&attempt).await;
+
+    assert_eq!(sent.error.as_deref(), Some("Jira says (status 400): … is not …"));
+    assert!(sent.answer.contains("… is not …"), "{}", sent.answer);
 }

@@ -213,6 +213,24 @@ async fn a_workflow_without_a_way_back_gets_another_issue() {
 }
 
 #[tokio::test]
+async fn a_way_back_that_is_named_and_missing_is_dead_and_makes_no_second_issue() {
+    let model = Model::new(false);
+    let mut lane = opened(&model, &json!({"transitions": {"reopen": "Wake up"}})).await;
+    lane.tell(Reason::Resolved).await;
+
+    let sent = lane.tell(Reason::Reopened).await;
+
+    assert_eq!(sent.outcome, Outcome::Dead { failure: Failure::Refused });
+    let error = sent.error.unwrap();
+    assert!(error.contains("OPS-1 has no transition \"Wake up\""), "{error}");
+    assert!(error.contains("\"Reopen\" (to \"To Do\")"), "{error}");
+    assert!(error.contains("set transitions.reopen"), "{error}");
+    assert_eq!(lane.issues(), [("OPS-1".to_owned(), "Done")]);
+    let comment = model.state().issues[0].comments[0].clone();
+    assert!(comment.starts_with("*Triggered again:*"), "people read that it is back: {comment}");
+}
+
+#[tokio::test]
 async fn an_issue_that_a_person_has_opened_again_is_commented() {
     let model = Model::new(false);
     let mut lane = opened(&model, &json!({})).await;

@@ -126,6 +126,68 @@ fn an_address_that_is_a_secret_is_found_and_never_shown() {
     assert_eq!(shown, "POST https://hooks.example.com…");
 }
 
+/// What comes of a message to a secret address, which is a server that answers so.
+async fn sent_in_secret(path: &str, reply: Reply) -> Sent {
+    let server = Server::start(move |_| reply.clone()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    std::fs::write(&file, format!("{}{path}", server.url)).unwrap();
+    let webhook = webhook(&json!({"url_file": file})).unwrap();
+    let payload = webhook.compose(&message()).unwrap();
+    let sent = webhook.send(&attempt(&payload)).await;
+    assert_eq!(server.seen()[0].path, path);
+    sent
+}
+
+fn answer(status: u16, body: &str) -> Reply {
+    Reply::Answer { status, headers: Vec::new(), body: body.to_owned() }
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_tell_a_secret_address() {
+    let path = "/robot/send?access_token=S3CRET";
+    // The second is cut off in the midst of the token.
+    for location in [
+        format!("https://hooks.example.com{path}"),
+        format!("https://hooks.example.com/{}/S3CRET", "x".repeat(200 - 30)),
+    ] {
+        let sent =
+            sent_in_secret(path, Reply::status(301).with_header("location", &location)).await;
+
+        let error = sent.error.as_deref().unwrap();
+        assert!(error.contains("redirected to https://hooks.example.com"), "{error}");
+        assert!(!format!("{sent:?}").contains("S3C"), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_of_a_secret_address_comes_back_is_masked_however_it_is_written() {
+    for (path, body, shown) in [
+        ("/in?access_token=S3CRET", r#"{"errors":["nope S3CRET"]}"#, r#"{"errors":["nope …"]}"#),
+        ("/in?S3CRET", "no S3CRET", "no …"),
+        ("/in?key=a%2Bb%22c", "a%2Bb%22c a%2bb%22c", "… …"),
+        ("/in?key=a%2Bb%22c", r#"a+b"c, "a+b\"c", "a\u002bb\u0022c""#, r#"…, "…", "…""#),
+        ("/in?key=a+b/c", r"a b/c, a%20b%2Fc, a+b\/c", "…, …, …"),
+        ("/in?key=%E5%AF%86%E7%A0%81", "密码, %e5%af%86%e7%a0%81, \\u5bc6\\u7801", "…, …, …"),
+        ("/services/T0001/xKq%3A93mZ", "no xKq:93mZ at services", "no … at services"),
+        ("/incoming-webhooks/notify", "no incoming-webhooks here", "no incoming-webhooks here"),
+    ] {
+        let sent = sent_in_secret(path, answer(400, body)).await;
+
+        assert_eq!(sent.answer.split_once("\n\n").unwrap().1, shown, "{path}");
+        assert!(sent.request.contains("…\n"), "{}", sent.request);
+    }
+}
+
+#[tokio::test]
+async fn the_credential_of_a_header_is_masked_without_its_scheme_too() {
+    let settings = json!({"headers": {"Authorization": {"value_env": "HOOK_AUTH"}}});
+
+    let (sent, _) = exchanged(&settings, answer(403, "t0ken-of-ours is not known")).await;
+
+    assert!(sent.answer.ends_with("\n\n… is not known"), "{}", sent.answer);
+}
+
 #[test]
 fn what_is_missing_or_wrong_is_said_and_no_secret_repeated() {
     for (settings, said) in [
