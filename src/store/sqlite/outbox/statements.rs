@@ -137,6 +137,12 @@ pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver
 pub(super) const RECEIVERS_CALLED: &str =
     "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
 
+pub(super) const TOLD_OF_INCIDENT: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
+     INDEXED BY deliveries_incident WHERE incident_seq = ?1 AND receiver_seq = ?2)";
+
+pub(super) const TOLD_OF_ALERT: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
+     INDEXED BY deliveries_alert WHERE alert_seq = ?1 AND receiver_seq = ?2)";
+
 pub(super) const DEAD: &str =
     "SELECT lane, incident_seq, alert_seq, state FROM deliveries WHERE seq = ?1 AND id = ?2";
 
@@ -181,6 +187,8 @@ pub(in crate::store::sqlite) fn hot() -> Vec<(&'static str, &'static str)> {
         ("count delivered", COUNT_DELIVERED.text(8)),
         ("pull forward", PULL_FORWARD),
         ("waiting", WAITING),
+        ("told of incident", TOLD_OF_INCIDENT),
+        ("told of alert", TOLD_OF_ALERT),
         ("requeue", REQUEUE),
         ("resolve behind", RESOLVE_BEHIND),
     ]
