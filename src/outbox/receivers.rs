@@ -129,3 +129,26 @@ impl Book {
         Ok(Some(known))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::id::ReceiverId;
+
+    fn per_minute(kind: ReceiverKind, settings: &Value) -> Option<u32> {
+        let id = ReceiverId::new(Timestamp::default(), 1, 1);
+        let settings = settings.as_object().unwrap().clone();
+        Limits::of(&StoredRevision { id, name: "a".to_owned(), kind, settings }).per_minute
+    }
+
+    #[test]
+    fn pagerduty_gets_what_it_takes_a_minute_unless_it_is_to_get_less() {
+        let key = json!({"routing_key_env": "PD_KEY"});
+        let shared = json!({"routing_key_env": "PD_KEY", "rate_per_minute": 60});
+
+        assert_eq!(per_minute(ReceiverKind::PagerDuty, &key), Some(120));
+        assert_eq!(per_minute(ReceiverKind::PagerDuty, &shared), Some(60));
+    }
+}
