@@ -306,7 +306,7 @@ impl Dispatcher {
             let has_more = !line.ready.is_empty() || due.contains(receiver);
             let requests = line.ready.front().map_or(1, |ready| ready.requests);
             let paced = pace.filter(|_| has_more).map(|pace| pace.next(requests, now));
-            let waits = line.on_the_way >= line.limits.concurrency;
+            let waits = line.on_the_way >= line.at_once();
             [paced.filter(|_| !waits), line.paused_until, line.breaker.next_probe()]
         });
         // What is due already waits for one of the above, or for a try to end.
@@ -376,7 +376,7 @@ impl Dispatcher {
                 self.parts.outlook.set_down(&line.name, line.breaker.down_since());
                 self.parts.metrics.outbox.receiver_up(&line.name, false);
             }
-        } else if line.breaker.answered() {
+        } else if line.breaker.answered(line.limits.concurrency) {
             tracing::info!(receiver = line.name, "the receiver is up again");
             self.parts.outlook.set_down(&line.name, None);
             self.parts.metrics.outbox.receiver_up(&line.name, true);

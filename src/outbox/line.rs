@@ -65,6 +65,11 @@ impl Line {
         ahead.saturating_sub(held).min(room.saturating_sub(self.ready.len()))
     }
 
+    /// How many may be on their way together.
+    pub(super) fn at_once(&self) -> usize {
+        self.breaker.at_once(self.limits.concurrency)
+    }
+
     pub(super) fn is_paused(&self, now: Timestamp) -> bool {
         self.paused_until.is_some_and(|until| until > now)
     }
@@ -73,7 +78,7 @@ impl Line {
     /// concerned.
     pub(super) fn may_go(&self, now: Timestamp) -> Option<u32> {
         let may_go = !self.is_paused(now)
-            && self.on_the_way < self.limits.concurrency
+            && self.on_the_way < self.at_once()
             && self.breaker.allows(now).is_none_or(|probes| probes > self.on_the_way);
         self.ready.front().filter(|_| may_go).map(|ready| ready.requests)
     }

@@ -269,6 +269,28 @@ async fn once_it_is_up_again_everything_goes_but_what_it_asked_to_wait() {
 }
 
 #[tokio::test]
+async fn who_has_come_back_gets_its_backlog_no_faster_than_it_answers() {
+    let mut bench = bench_of(json!({"concurrency": 8})).await;
+    bench.receivers.weather("a", Weather::Unreachable);
+    trigger_many(&mut bench, "k", 60).await;
+    bench.settle().await;
+    assert!(!bench.outlook.down().is_empty());
+    bench.receivers.clear_up();
+    bench.clock.advance(Span::from_secs(10));
+
+    // The probe, and then with each answer one more.
+    let mut at_once = Vec::new();
+    while bench.receivers.open_at("a") < 60 {
+        let before = bench.receivers.tries().len();
+        bench.dispatcher().round().await;
+        at_once.push(bench.receivers.tries().len() - before);
+    }
+
+    at_once.retain(|sent| *sent > 0);
+    assert_eq!(at_once[..6], [1, 1, 2, 4, 8, 8], "{at_once:?}");
+}
+
+#[tokio::test]
 async fn somebody_who_wants_to_know_has_it_tried_at_once() {
     let mut bench = bench_of(json!({})).await;
     bench.receivers.weather("a", Weather::Broken { arrives: false });
