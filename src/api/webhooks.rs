@@ -46,6 +46,9 @@ const URL_BYTES: usize = 2048;
 const TIMELINE_PAGE: usize = 100;
 const TIMELINE_PAGES: usize = 20;
 
+/// Most open alerts of one key, of all integrations, among which the one that is meant is looked for.
+const OPEN_ALERTS: usize = 100;
+
 pub(super) const CALLS: &[Call] =
     &[Call::post("/webhooks/pagerduty/{receiver}", || web::to(pagerduty))];
 
@@ -218,33 +221,47 @@ impl Taking<'_> {
         }
         let Some(url) = &webhook.incident_url else { return Ok(None) };
         let note = self.api.store.note(&self.actor(), &page_note(url)).await?;
-        Ok(note.and_then(|note| {
+        let target = note.and_then(|note| {
             let alert = note.alert_id.map(Target::Alert);
             alert.or(note.incident_id.map(Target::Incident))
-        }))
+        });
+        self.if_told(target).await
     }
 
-    /// An incident or alert by its id.
+    /// What this receiver was never told of is none of its business: whoever has its signing secret
+    /// must not end what is somebody else's.
+    async fn if_told(&self, target: Option<Target>) -> Result<Option<Target>, ApiError> {
+        let Some(target) = target else { return Ok(None) };
+        let was_told = self.api.store.was_told(self.receiver.id, target).await?;
+        Ok(Some(target).filter(|_| was_told))
+    }
+
+    /// An incident or alert by its id, if this receiver was told of it.
     async fn known(&self, id: Option<AlertId>) -> Result<Option<Target>, ApiError> {
         let Some(alert) = id else { return Ok(None) };
         let incident = IncidentId::from_uuid(alert.uuid());
         if self.api.store.incident(IncidentRef::Id(incident)).await?.is_some() {
-            return Ok(Some(Target::Incident(incident)));
+            return self.if_told(Some(Target::Incident(incident))).await;
         }
         let alert = self.api.store.alert(alert).await?;
-        Ok(alert.map(|alert| Target::Alert(alert.id)))
+        self.if_told(alert.map(|alert| Target::Alert(alert.id))).await
     }
 
-    /// The newest open alert that a source sent under this key.
+    /// The newest open alert of this key that this receiver was told of: other sources may use the
+    /// same key.
     async fn newest_open(&self, key: &str) -> Result<Option<Target>, ApiError> {
         let filter = AlertFilter {
             status: vec![Status::Triggered, Status::Acknowledged],
             texts: vec![(TextField::DedupKey, vec![key.to_owned()])],
             ..AlertFilter::default()
         };
-        let page = Page { limit: 1, before: None, count: false };
-        let found = self.api.store.alerts(&filter, page).await?;
-        Ok(found.items.first().map(|alert| Target::Alert(alert.id)))
+        let page = Page { limit: OPEN_ALERTS, before: None, count: false };
+        for alert in self.api.store.alerts(&filter, page).await?.items {
+            if let Some(target) = self.if_told(Some(Target::Alert(alert.id))).await? {
+                return Ok(Some(target));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether it was opened again after `at`, but for what this receiver's webhooks did: what was

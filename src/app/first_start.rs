@@ -114,17 +114,19 @@ async fn ensure_integration(
     let owner =
         wanted.as_ref().and_then(|key| directory.integration_of_key(&key.hash(), ingest.now()));
     let request = match (existing, owner, &wanted) {
-        (_, Some(owner), Some(_)) => {
-            if owner.name != DEFAULT_NAME {
-                tracing::warn!(
-                    integration.name = owner.name,
-                    "default_integration_key is the key of this integration already"
-                );
-            }
+        (_, Some(owner), Some(_)) if owner.name != DEFAULT_NAME => {
+            tracing::warn!(
+                integration.name = owner.name,
+                "default_integration_key is the key of this integration already"
+            );
+            return Ok(None);
+        }
+        // One that was replaced works for a day yet; named again, it takes its place back.
+        (_, Some(owner), Some(key)) if directory.is_current_key(&key.hash(), owner.id) => {
             return Ok(None);
         }
         (Some(_), _, None) => return Ok(None),
-        (Some(existing), None, Some(key)) => {
+        (Some(existing), _, Some(key)) => {
             tracing::info!(
                 "default_integration_key is the key of the integration default now; \
                  the one before works for a day longer"

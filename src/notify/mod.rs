@@ -166,6 +166,12 @@ pub trait Notifier: Send + Sync + Debug {
     /// sent, and why.
     fn compose(&self, message: &Message) -> Result<Value, String>;
 
+    /// How many requests such a message makes, as the receiver counts them. `first` and `wakes` are
+    /// those of [`Message`].
+    fn requests(&self, _reason: Reason, _first: bool, _wakes: bool) -> u32 {
+        1
+    }
+
     /// Sends it once. Takes 15 seconds at most.
     async fn send(&self, attempt: &Attempt<'_>) -> Sent;
 }

@@ -17,6 +17,8 @@ pub(super) struct Breaker {
     first_failure: Option<Timestamp>,
     /// It is open: when it may be tried next, and that a try is on its way.
     open: Option<Probe>,
+    /// It was down until lately: how many may go at once, until that is as many as ever.
+    slow: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +64,17 @@ impl Breaker {
         }
     }
 
-    /// It answered, whatever it said; says whether it was down until now.
-    pub(super) fn answered(&mut self) -> bool {
+    /// How many may go at once, of the `most` that its settings allow. Who has just come back gets a
+    /// backlog no faster than it answers.
+    pub(super) fn at_once(&self, most: usize) -> usize {
+        self.slow.map_or(most, |slow| slow.min(most))
+    }
+
+    /// It answered, whatever it said; says whether it was down until now. `most`: as above.
+    pub(super) fn answered(&mut self, most: usize) -> bool {
         let was_open = self.open.is_some();
-        *self = Self::default();
+        let slow = if was_open { Some(1) } else { self.slow.map(|slow| slow + 1) };
+        *self = Self { slow: slow.filter(|slow| *slow < most), ..Self::default() };
         was_open
     }
 
@@ -73,6 +82,7 @@ impl Breaker {
     pub(super) fn failed(&mut self, lane: i64, now: Timestamp) -> bool {
         self.first_failure.get_or_insert(now);
         self.failures += 1;
+        self.slow = self.slow.map(|_| 1);
         if !self.failed.contains(&lane) && self.failed.len() < LANES_MIN {
             self.failed.push(lane);
         }
@@ -123,7 +133,32 @@ mod tests {
         assert_eq!(breaker.allows(at(22)), Some(1));
 
         breaker.sends();
-        assert!(breaker.answered());
+        assert!(breaker.answered(4));
         assert_eq!((breaker.allows(at(22)), breaker.down_since()), (None, None));
+    }
+
+    #[test]
+    fn who_has_come_back_gets_one_more_at_a_time_with_each_answer() {
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.at_once(4), 4);
+        for i in 0..5 {
+            breaker.failed(i, at(0));
+        }
+
+        breaker.answered(4);
+        let mut most = vec![breaker.at_once(4)];
+        for _ in 0..2 {
+            breaker.answered(4);
+            most.push(breaker.at_once(4));
+        }
+        assert_eq!(most, [1, 2, 3]);
+        breaker.failed(1, at(1));
+        assert_eq!(breaker.at_once(4), 1);
+        for _ in 0..3 {
+            breaker.answered(4);
+        }
+        assert_eq!(breaker.at_once(4), 4);
+        breaker.failed(1, at(2));
+        assert_eq!(breaker.at_once(4), 4, "that is over");
     }
 }

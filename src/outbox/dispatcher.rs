@@ -29,7 +29,7 @@ use crate::{
     notify::{Failure, Outcome, Sent},
     store::{
         Store, StoreError,
-        outbox::{DueAt, Leased, Next, Recorded, Turn, Want},
+        outbox::{DueAt, Knows, Leased, Next, Recorded, Turn, Want},
     },
     telemetry::{self, metrics::Metrics},
 };
@@ -180,8 +180,12 @@ impl Dispatcher {
         for (leased, subject) in leased.into_iter().zip(subjects) {
             let (receiver, version) = (leased.receiver, leased.version);
             let known = self.book.look_up(&*self.parts.store, receiver, version, now).await?;
+            let notifier = known.as_ref().and_then(|known| known.notifier.as_ref().ok());
+            let first = leased.knows != Knows::Yes;
+            let requests = notifier
+                .map_or(1, |notifier| notifier.requests(leased.reason, first, leased.wakes));
             let line = self.line(receiver, known.as_ref());
-            line.ready.push_back(Ready { leased, subject });
+            line.ready.push_back(Ready { leased, subject, requests });
         }
         Ok(())
     }
@@ -241,16 +245,16 @@ impl Dispatcher {
         let now = self.parts.clock.now();
         let Self { lines, paces, sends, sending, parts, book, continuing, .. } = self;
         for (receiver, line) in lines.iter_mut() {
-            while line.may_go(now) {
+            while let Some(requests) = line.may_go(now) {
                 if let Some(per_minute) = line.limits.per_minute {
                     let key = pace_key(*receiver, line);
                     let pace = paces.entry(key).or_insert_with(|| Pace::new(per_minute));
-                    if pace.room(now) == 0 {
+                    if pace.next(requests, now) > now {
                         break;
                     }
-                    pace.goes(now);
+                    pace.go(requests, now);
                 }
-                let Some(Ready { leased, subject }) = line.ready.pop_front() else { break };
+                let Some(Ready { leased, subject, .. }) = line.ready.pop_front() else { break };
                 if leased.until.minus(LEASE_LEFT) <= now {
                     // Somebody else may have it by the time it is sent: it is due again as it is.
                     continue;
@@ -300,8 +304,9 @@ impl Dispatcher {
         let lines = self.lines.iter().flat_map(|(receiver, line)| {
             let pace = self.paces.get(&pace_key(*receiver, line));
             let has_more = !line.ready.is_empty() || due.contains(receiver);
-            let paced = pace.filter(|_| has_more).map(|pace| pace.next(now));
-            let waits = line.on_the_way >= line.limits.concurrency;
+            let requests = line.ready.front().map_or(1, |ready| ready.requests);
+            let paced = pace.filter(|_| has_more).map(|pace| pace.next(requests, now));
+            let waits = line.on_the_way >= line.at_once();
             [paced.filter(|_| !waits), line.paused_until, line.breaker.next_probe()]
         });
         // What is due already waits for one of the above, or for a try to end.
@@ -371,7 +376,7 @@ impl Dispatcher {
                 self.parts.outlook.set_down(&line.name, line.breaker.down_since());
                 self.parts.metrics.outbox.receiver_up(&line.name, false);
             }
-        } else if line.breaker.answered() {
+        } else if line.breaker.answered(line.limits.concurrency) {
             tracing::info!(receiver = line.name, "the receiver is up again");
             self.parts.outlook.set_down(&line.name, None);
             self.parts.metrics.outbox.receiver_up(&line.name, true);

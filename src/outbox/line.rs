@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Ready {
     pub(super) leased: Leased,
     pub(super) subject: Option<Subject>,
+    /// As its receiver counts them.
+    pub(super) requests: u32,
 }
 
 /// The line of one receiver.
@@ -63,15 +65,21 @@ impl Line {
         ahead.saturating_sub(held).min(room.saturating_sub(self.ready.len()))
     }
 
+    /// How many may be on their way together.
+    pub(super) fn at_once(&self) -> usize {
+        self.breaker.at_once(self.limits.concurrency)
+    }
+
     pub(super) fn is_paused(&self, now: Timestamp) -> bool {
         self.paused_until.is_some_and(|until| until > now)
     }
 
-    /// Whether the next one that is ready may go, as far as this receiver is concerned.
-    pub(super) fn may_go(&self, now: Timestamp) -> bool {
-        !self.ready.is_empty()
-            && !self.is_paused(now)
-            && self.on_the_way < self.limits.concurrency
-            && self.breaker.allows(now).is_none_or(|probes| probes > self.on_the_way)
+    /// How many requests the next one that is ready makes, if it may go as far as this receiver is
+    /// concerned.
+    pub(super) fn may_go(&self, now: Timestamp) -> Option<u32> {
+        let may_go = !self.is_paused(now)
+            && self.on_the_way < self.at_once()
+            && self.breaker.allows(now).is_none_or(|probes| probes > self.on_the_way);
+        self.ready.front().filter(|_| may_go).map(|ready| ready.requests)
     }
 }

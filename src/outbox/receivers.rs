@@ -57,11 +57,13 @@ impl Limits {
     pub(super) fn of(receiver: &StoredRevision) -> Self {
         let number = |key: &str| receiver.settings.get(key).and_then(Value::as_u64);
         let text = |key: &str| receiver.settings.get(key).and_then(Value::as_str);
-        // Source: PagerDuty's Events API, "Rate limiting": 120 events a minute and key.
+        // Source: PagerDuty's Events API, "Rate limiting": 120 events a minute and key. Jira and mail
+        // servers do not say what they bear: five a second is no burden, and a backlog of a thousand
+        // is out in minutes. What stands behind a webhook sets its own pace by answering.
         let (usual, per_minute) = match receiver.kind {
             ReceiverKind::PagerDuty => (4, Some(120)),
             ReceiverKind::Webhook => (4, None),
-            ReceiverKind::Jira | ReceiverKind::Email => (2, None),
+            ReceiverKind::Jira | ReceiverKind::Email => (2, Some(300)),
         };
         let key = text("routing_key_env").or_else(|| text("routing_key_file"));
         let concurrency = number("concurrency").and_then(|n| usize::try_from(n).ok());
@@ -127,5 +129,40 @@ impl Book {
         }
         all.insert(key, known.clone());
         Ok(Some(known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::id::ReceiverId;
+
+    fn per_minute(kind: ReceiverKind, settings: &Value) -> Option<u32> {
+        let id = ReceiverId::new(Timestamp::default(), 1, 1);
+        let settings = settings.as_object().unwrap().clone();
+        Limits::of(&StoredRevision { id, name: "a".to_owned(), kind, settings }).per_minute
+    }
+
+    #[test]
+    fn pagerduty_gets_what_it_takes_a_minute_unless_it_is_to_get_less() {
+        let key = json!({"routing_key_env": "PD_KEY"});
+        let shared = json!({"routing_key_env": "PD_KEY", "rate_per_minute": 60});
+
+        assert_eq!(per_minute(ReceiverKind::PagerDuty, &key), Some(120));
+        assert_eq!(per_minute(ReceiverKind::PagerDuty, &shared), Some(60));
+    }
+
+    #[test]
+    fn only_what_stands_behind_a_webhook_sets_its_own_pace() {
+        for (kind, usual) in [
+            (ReceiverKind::Jira, Some(300)),
+            (ReceiverKind::Email, Some(300)),
+            (ReceiverKind::Webhook, None),
+        ] {
+            assert_eq!(per_minute(kind, &json!({})), usual, "{kind:?}");
+            assert_eq!(per_minute(kind, &json!({"rate_per_minute": 1000})), Some(1000));
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     },
 };
 use crate::domain::{
+    changes::Target,
     event::{Severity, closed_enum},
     id::{AlertId, DeliveryId, IncidentId, ReceiverId},
     notify::Reason,
@@ -230,6 +231,9 @@ pub trait Outbox: Send + Sync {
 
     /// Receivers that have, or ever had, this name or id.
     async fn receivers_called(&self, name_or_id: &str) -> Result<Vec<ReceiverId>, StoreError>;
+
+    /// Whether a receiver was ever to be told of an incident, or of an alert on its own.
+    async fn was_told(&self, receiver: ReceiverId, of: Target) -> Result<bool, StoreError>;
 
     /// Queues a dead delivery again, and the resolve behind it.
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError>;

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Answer, Gateway, KEY, SIGNING_SECRET};
+use super::{Answer, Gateway, KEY, KEY_OF_PAYMENTS, SIGNING_SECRET};
 use crate::domain::time::{Span, Timestamp};
 
 const PATH: &str = "/webhooks/pagerduty/pd";
@@ -67,13 +67,40 @@ async fn with_incident() -> (Gateway, Value) {
 }
 
 async fn made(gateway: &Gateway, more: Value) {
-    let mut receiver = json!({
+    let pd = json!({
         "name": "pd", "kind": "pagerduty", "routing_key_env": "PD_KEY",
         "webhook_secret_env": "SIGNING_SECRET",
     });
-    receiver.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let receiver = merged(pd, more);
     let made = gateway.post("/receivers", &receiver).await;
     assert_eq!(made.status, 201, "{}", made.text);
+    told(gateway, "default", &receiver["name"], json!([])).await;
+}
+
+/// From now on this receiver is told of what is open at a service.
+async fn told(gateway: &Gateway, service: &str, receiver: &Value, grouping: Value) {
+    let policy = json!({
+        "name": service, "grouping": grouping, "notify": [{"receivers": [receiver]}],
+    });
+    let put = gateway.call(Method::PUT, &format!("/services/{service}"), &policy).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+}
+
+/// A service `payments` with an integration of its own, of which only a receiver `other` is told.
+async fn payments(gateway: &Gateway, more: Value) {
+    made(gateway, merged(json!({"name": "other"}), more)).await;
+    assert_eq!(gateway.post("/services", &json!({"name": "payments"})).await.status, 201);
+    let integration = json!({"name": "pay", "service": "payments", "key": KEY_OF_PAYMENTS});
+    let integrated = gateway.post("/integrations", &integration).await;
+    assert_eq!(integrated.status, 201, "{}", integrated.text);
+    told(gateway, "payments", &json!("other"), json!([])).await;
+}
+
+fn merged(mut all: Value, more: Value) -> Value {
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all
 }
 
 /// The newest incident, after an event that opens it.
@@ -295,8 +322,7 @@ async fn what_was_done_before_it_was_opened_again_is_not_done_to_it() {
     let gateway = Gateway::start().await;
     made(&gateway, json!({})).await;
     let grouping = json!([{"by": ["class"], "reopen_within": "1h"}]);
-    let policy = json!({"name": "default", "grouping": grouping});
-    assert_eq!(gateway.call(Method::PUT, "/services/default", &policy).await.status, 200);
+    told(&gateway, "default", &json!("pd"), grouping).await;
     let incident = triggered(&gateway, "srv01/mysql").await;
     let page = format!("https://gate.example.com/duty/incidents/{}", text(&incident["id"]));
     assert_eq!(result(&gateway, &opened(&gateway, &page)).await, "changed");
@@ -348,8 +374,7 @@ async fn an_old_service_names_the_key_and_an_unknown_one_is_taken_without_effect
 async fn where_each_alert_is_told_of_the_alert_is_meant() {
     let gateway = Gateway::start().await;
     made(&gateway, json!({"per_alert": true})).await;
-    let policy = json!({"name": "default", "grouping": [{"by": ["class"]}]});
-    assert_eq!(gateway.call(Method::PUT, "/services/default", &policy).await.status, 200);
+    told(&gateway, "default", &json!("pd"), json!([{"by": ["class"]}])).await;
     triggered(&gateway, "a").await;
     let incident = triggered(&gateway, "b").await;
     let alert = gateway.get("/alerts?dedup_key=b").await.json()["items"][0].clone();
@@ -391,4 +416,52 @@ async fn passed_through_the_newest_open_alert_of_the_key_is_meant() {
     assert_eq!(alerts["items"][1]["status"], "resolved");
     let start = Timestamp::from_millis(1_763_632_272_345);
     assert_eq!(gateway.api.ingest.now(), start, "all at one time");
+}
+
+#[actix_web::test]
+async fn an_incident_that_only_another_receiver_was_told_of_is_not_known() {
+    let gateway = Gateway::start().await;
+    payments(&gateway, json!({})).await;
+    made(&gateway, json!({})).await;
+    assert_eq!(gateway.trigger(KEY_OF_PAYMENTS, "srv01/mysql", "disk").await.status, 202);
+    let theirs = gateway.get("/incidents").await.json()["items"][0].clone();
+    let alert = gateway.get("/alerts").await.json()["items"][0].clone();
+    let unknown = ("ignored".to_owned(), json!("it is about nothing that is known here"));
+
+    for (at, id) in [&theirs["id"], &alert["id"]].into_iter().map(text).enumerate() {
+        let mut by_key = webhook(&gateway, &format!("{at}"), "incident.resolved");
+        by_key["event"]["data"]["incident_key"] = format!("dutygate:{id}").into();
+        assert_eq!(signed(&gateway, &by_key).await, unknown);
+        let page = format!("https://gate.example.com/duty/incidents/{id}");
+        assert_eq!(signed(&gateway, &opened(&gateway, &page)).await, unknown);
+    }
+    assert_eq!(status(&gateway, &theirs).await, "triggered");
+
+    let own = triggered(&gateway, "srv01/mysql").await;
+    let mut by_key = webhook(&gateway, "own", "incident.resolved");
+    by_key["event"]["data"]["incident_key"] = format!("dutygate:{}", text(&own["id"])).into();
+    assert_eq!(result(&gateway, &by_key).await, "changed");
+    assert_eq!(status(&gateway, &own).await, "resolved");
+}
+
+#[actix_web::test]
+async fn passed_through_an_alert_that_only_another_receiver_was_told_of_is_not_meant() {
+    let gateway = Gateway::start().await;
+    payments(&gateway, json!({"passthrough": true})).await;
+    made(&gateway, json!({"passthrough": true})).await;
+    let own = triggered(&gateway, "srv01/mysql").await;
+    gateway.clock.advance(Span::from_secs(60));
+    assert_eq!(gateway.trigger(KEY_OF_PAYMENTS, "srv01/mysql", "disk").await.status, 202);
+    let theirs = gateway.get("/incidents").await.json()["items"][0].clone();
+    assert_ne!(own["id"], theirs["id"]);
+    let mut by_key = webhook(&gateway, "1", "incident.resolved");
+    by_key["event"]["data"]["incident_key"] = "srv01/mysql".into();
+
+    assert_eq!(result(&gateway, &by_key).await, "changed");
+
+    assert_eq!(status(&gateway, &own).await, "resolved");
+    assert_eq!(status(&gateway, &theirs).await, "triggered");
+    by_key["event"]["id"] = "2".into();
+    assert_eq!(result(&gateway, &by_key).await, "ignored");
+    assert_eq!(status(&gateway, &theirs).await, "triggered");
 }

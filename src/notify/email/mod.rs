@@ -22,13 +22,17 @@ use serde_json::{Map, Value};
 
 use self::smtp::{Envelope, Login, Security, Server};
 use super::{Attempt, Guard, Message, Notifier, Outcome, Sent, http::cut, secret::Secrets};
-use crate::domain::{event::Severity, notify::Reason};
+use crate::domain::{event::Severity, id::DeliveryId, notify::Reason, time::Span};
 
 #[cfg(test)]
 mod tests;
 
 /// No more of a mail is kept to be shown.
 const SHOWN_BYTES: usize = 8 * 1024;
+
+/// Between a mail that some were refused for now, and the next try for those: as after any first
+/// failure.
+const REST_AFTER: Span = Span::from_secs(5);
 
 /// A receiver that takes mail.
 #[derive(Debug)]
@@ -51,6 +55,26 @@ struct Letter {
     headers: Vec<(String, String)>,
     /// What we call ourselves, if we have a name.
     host: Option<String>,
+}
+
+/// Who has still to get a mail that the others have. Kept with the lane until the mail is through:
+/// if that has to go out once more, it goes to all. It is about one delivery, and no longer than the
+/// list of its receiver.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Rest {
+    delivery: Option<DeliveryId>,
+    to: Vec<String>,
+}
+
+impl Rest {
+    fn of(attempt: &Attempt<'_>) -> Option<Self> {
+        let rest = Self::deserialize(attempt.remote?).ok()?;
+        (rest.delivery == Some(attempt.delivery)).then_some(rest)
+    }
+
+    fn stored(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
 }
 
 impl Email {
@@ -103,6 +127,12 @@ impl Email {
         mail.multipart(parts).map_err(|error| format!("the mail cannot be written: {error}"))
     }
 
+    /// To whom it goes now.
+    fn recipients(&self, rest: Option<&Rest>) -> Vec<Address> {
+        let all = self.to.iter().map(|to| to.email.clone());
+        all.filter(|to| rest.is_none_or(|rest| rest.to.contains(&to.to_string()))).collect()
+    }
+
     fn shown(&self, letter: &Letter) -> String {
         let to: Vec<String> = self.to.iter().map(ToString::to_string).collect();
         let head = format!(
@@ -139,32 +169,46 @@ impl Notifier for Email {
             Ok(mail) => mail,
             Err(error) => return Sent::dead(error),
         };
-        let to: Vec<Address> = self.to.iter().map(|to| to.email.clone()).collect();
+        let rest = Rest::of(attempt);
+        let to: Vec<Address> = self.recipients(rest.as_ref());
         let envelope = Envelope {
             from: &self.from.email,
             to: &to,
             bytes: &mail.formatted(),
             host: letter.host.as_deref(),
+            is_rest: rest.is_some(),
         };
         let secrets: Vec<&SecretString> = self.password.iter().collect();
         let mask = |text: &str| super::secret::mask(text, &secrets);
         let request = self.shown(&letter);
         match self.server.send(&envelope).await {
-            Ok(taken) => Sent {
-                outcome: Outcome::Delivered,
-                status: Some(taken.status),
-                error: taken.refused().map(|refused| mask(&refused)),
-                request,
-                answer: mask(&taken.answer),
-                remote: None,
-            },
+            Ok(taken) => {
+                let left = Rest { delivery: Some(attempt.delivery), to: taken.left() };
+                // Whoever tests waits for the answer, and that is what it is.
+                let (outcome, remote) = if left.to.is_empty() || attempt.reason == Reason::Test {
+                    (Outcome::Delivered, rest.and_then(|_| Rest::default().stored()))
+                } else {
+                    // A step and no failure: some know of the incident now, and are owed its end.
+                    (Outcome::Continue { after: REST_AFTER }, left.stored())
+                };
+                Sent {
+                    outcome,
+                    status: Some(taken.status),
+                    error: taken.refused().map(|refused| mask(&refused)),
+                    request,
+                    answer: mask(&taken.answer),
+                    remote,
+                }
+            }
             Err(trouble) => Sent {
                 outcome: trouble.outcome,
                 status: trouble.status,
                 error: Some(mask(&trouble.error)),
                 request,
                 answer: mask(&trouble.answer),
-                remote: None,
+                remote: rest
+                    .filter(|_| trouble.outcome == Outcome::Delivered)
+                    .and_then(|_| Rest::default().stored()),
             },
         }
     }

@@ -63,6 +63,8 @@ pub(super) struct Envelope<'a> {
     pub(super) to: &'a [Address],
     pub(super) bytes: &'a [u8],
     pub(super) host: Option<&'a str>,
+    /// Others have it already.
+    pub(super) is_rest: bool,
 }
 
 /// The server took the mail, if not for everybody.
@@ -236,7 +238,7 @@ impl Server {
             }
         }
         if refused.len() == envelope.to.len() {
-            return Err(self.nobody(&refused));
+            return Err(self.nobody(&refused, envelope.is_rest));
         }
         connection.command(Data).await.map_err(|error| self.trouble(*step, &error))?;
         *step = Step::Text;
@@ -326,14 +328,16 @@ impl Server {
         Trouble::silent(Outcome::Retry { failure: Failure::Refused, after: None }, error)
     }
 
-    /// Nobody's mail was taken: for good, unless there is hope for one of them.
-    fn nobody(&self, refused: &[Refused]) -> Trouble {
+    /// Nobody's mail was taken: for good, unless there is hope for one of them. What others have
+    /// ends well for want of anybody else who could get it.
+    fn nobody(&self, refused: &[Refused], is_rest: bool) -> Trouble {
         let first = refused.first().and_then(|refused| refused.status);
-        let hope = refused.iter().filter_map(|refused| refused.status);
-        let hope = hope.into_iter().find(|status| (400..500).contains(status) || *status == 530);
+        let hope = refused.iter().find(|refused| refused.is_for_now());
+        let hope = hope.and_then(|refused| refused.status);
         let failure = Failure::Refused;
         let outcome = match hope {
             Some(_) => Outcome::Retry { failure, after: None },
+            None if is_rest => Outcome::Delivered,
             None => Outcome::Dead { failure },
         };
         let listed = listed(refused);
@@ -349,7 +353,20 @@ impl Trouble {
     }
 }
 
+impl Refused {
+    /// It may be taken later: 530 is a login that somebody can mend.
+    fn is_for_now(&self) -> bool {
+        self.status.is_some_and(|status| (400..500).contains(&status) || status == 530)
+    }
+}
+
 impl Taken {
+    /// For whom it may be taken later.
+    pub(super) fn left(&self) -> Vec<String> {
+        let left = self.refused.iter().filter(|refused| refused.is_for_now());
+        left.map(|refused| refused.to.to_string()).collect()
+    }
+
     /// For whom it was not taken, in words.
     pub(super) fn refused(&self) -> Option<String> {
         (!self.refused.is_empty()).then(|| format!("taken, but not for {}", listed(&self.refused)))

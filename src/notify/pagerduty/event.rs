@@ -70,13 +70,13 @@ struct Payload {
     custom_details: Option<Raw>,
 }
 
-/// The events that tell `message`, in the order in which they have to arrive.
-pub(super) fn compose(message: &Message, passthrough: bool) -> Result<Vec<String>, String> {
-    let actions: &[Action] = match message.reason {
+/// What tells a message, in the order in which it has to arrive.
+pub(super) fn actions(reason: Reason, first: bool, wakes: bool) -> &'static [Action] {
+    match reason {
         // It resolves itself, or somebody would have to.
         Reason::Test => &[Action::Trigger, Action::Resolve],
         Reason::Resolved => &[Action::Resolve],
-        Reason::Acknowledged if message.first => &[Action::Trigger, Action::Acknowledge],
+        Reason::Acknowledged if first => &[Action::Trigger, Action::Acknowledge],
         Reason::Acknowledged => &[Action::Acknowledge],
         Reason::Opened
         | Reason::Reopened
@@ -86,9 +86,14 @@ pub(super) fn compose(message: &Message, passthrough: bool) -> Result<Vec<String
         | Reason::Repeat
         | Reason::AlertsAdded => {
             // Nothing takes an acknowledgement back: what is acknowledged ends and begins anew.
-            if message.wakes { &[Action::Resolve, Action::Trigger] } else { &[Action::Trigger] }
+            if wakes { &[Action::Resolve, Action::Trigger] } else { &[Action::Trigger] }
         }
-    };
+    }
+}
+
+/// The events that tell `message`, in the order in which they have to arrive.
+pub(super) fn compose(message: &Message, passthrough: bool) -> Result<Vec<String>, String> {
+    let actions = actions(message.reason, message.first, message.wakes);
     let write = |action: &Action| {
         let event = Event::new(*action, dedup_key(message, passthrough));
         match (action, message.reason) {

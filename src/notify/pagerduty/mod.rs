@@ -22,7 +22,7 @@ use super::{
     http::{Answer, Http, Request, TIMEOUT},
     secret::Secrets,
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{notify::Reason, time::Timestamp};
 
 /// The full address of PagerDuty's endpoint; accounts in Europe have
 /// `https://events.eu.pagerduty.com/v2/enqueue`.
@@ -97,6 +97,10 @@ impl Notifier for PagerDuty {
     fn compose(&self, message: &Message) -> Result<Value, String> {
         let events = event::compose(message, self.passthrough)?;
         Ok(events.into_iter().map(Value::from).collect())
+    }
+
+    fn requests(&self, reason: Reason, first: bool, wakes: bool) -> u32 {
+        u32::try_from(event::actions(reason, first, wakes).len()).unwrap_or(1)
     }
 
     async fn send(&self, attempt: &Attempt<'_>) -> Sent {

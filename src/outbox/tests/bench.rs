@@ -324,6 +324,16 @@ impl Bench {
         self.play().await;
     }
 
+    /// What a source of another integration sends.
+    pub(super) async fn event_from(&mut self, integration: &str, key: &str, what: What) {
+        let input = self.gateway.world.event(self.now().as_millis(), Some(key), what);
+        let Input::Event(sent) = input else { panic!("{input:?}") };
+        let from = Arc::clone(self.gateway.integration(integration).unwrap());
+        let input = self.gateway.world.event_input(&from, sent.received_at, sent.event.clone());
+        self.gateway.batch(&[input]);
+        self.play().await;
+    }
+
     pub(super) async fn tick(&mut self) {
         self.gateway.batch(&[Input::Tick(self.now())]);
         self.play().await;

@@ -188,6 +188,11 @@ impl Notifier for Fake {
         }))
     }
 
+    /// As `PagerDuty` counts.
+    fn requests(&self, _reason: Reason, _first: bool, wakes: bool) -> u32 {
+        1 + u32::from(wakes)
+    }
+
     async fn send(&self, attempt: &Attempt<'_>) -> Sent {
         let (sent, hangs) = self.world.world().send(&self.url, attempt);
         // As over a network: not before somebody looks at it again.

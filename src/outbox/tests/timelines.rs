@@ -155,6 +155,39 @@ async fn t29_after_any_doubtful_try_the_resolve_is_sent() {
     }
 }
 
+#[tokio::test]
+async fn of_two_alerts_with_one_key_each_that_was_told_is_resolved() {
+    for (second, end) in [
+        (Weather::Fine, "resolved delivered"),
+        (Weather::Broken { arrives: true }, "resolved delivered"),
+        (Weather::Refuses, NEVER_TOLD),
+    ] {
+        let passthrough = json!({"passthrough": true});
+        let mut bench = Bench::new(&one_receiver(), &[("pd", passthrough)]).await;
+        let service = bench.gateway.service("default").unwrap();
+        bench.gateway.add_integration("other", service);
+        bench.opens("00:00", "k", Severity::Warning, "").await;
+        bench.receivers.weather("pd", second);
+        let trigger = What::Trigger { severity: Severity::Warning, class: "" };
+        bench.event_from("other", "k", trigger).await;
+        bench.settle().await;
+        if second != Weather::Fine {
+            // It is given up, whether it arrived or not.
+            bench.receivers.weather("pd", Weather::Refuses);
+            bench.until("00:05").await;
+        }
+        bench.receivers.clear_up();
+
+        bench.ends("00:10", "k").await;
+        bench.until("00:20").await;
+        bench.event_from("other", "k", What::Resolve).await;
+        bench.settle().await;
+
+        assert_eq!(bench.states().await[2..], ["resolved delivered", end], "{second:?}");
+        assert_eq!(bench.receivers.open_at("pd"), 0);
+    }
+}
+
 /// A receiver of each of the two kinds that are told of each alert.
 fn of_each() -> [Value; 2] {
     [json!({"per_alert": true}), json!({"passthrough": true})]

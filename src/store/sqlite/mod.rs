@@ -48,7 +48,7 @@ use crate::domain::{
 
 /// The steps from an empty file to today's tables, in order. Only ever added to.
 fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 9] = [
+    const STEPS: [(i64, &str, &str); 10] = [
         (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
         (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
         (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
@@ -58,6 +58,7 @@ fn migrations() -> Migrator {
         (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
         (8, "targets", include_str!("../../../migrations/sqlite/0008_targets.sql")),
         (9, "lookup", include_str!("../../../migrations/sqlite/0009_lookup.sql")),
+        (10, "told", include_str!("../../../migrations/sqlite/0010_told.sql")),
     ];
     Migrator::with_migrations(
         STEPS

@@ -1,16 +1,23 @@
 //! What goes over the wire to a mail server, and what its answers mean.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::{Value, json};
 
 use super::{
+    super::Email,
     email,
     server::{Reply, Server},
 };
-use crate::notify::{
-    Failure, Guard, Notifier as _, Outcome, Sent,
-    tests::message::{attempt, delivery, message, resolved},
+use crate::{
+    domain::{id::DeliveryId, notify::Reason, time::Timestamp},
+    notify::{
+        Attempt, Failure, Guard, Notifier as _, Outcome, Sent,
+        tests::message::{attempt, delivery, message, resolved},
+    },
 };
 
 const AGAIN: Outcome = Outcome::Retry { failure: Failure::Refused, after: None };
@@ -29,6 +36,10 @@ async fn sent(settings: &Value) -> Sent {
 async fn answered(command: &'static str, reply: Reply) -> Sent {
     let server = Server::start(move |seen| seen.starts_with(command).then(|| reply.clone()));
     sent(&json!({"smtp": server.url()})).await
+}
+
+fn other_delivery() -> DeliveryId {
+    DeliveryId::new(Timestamp::from_millis(1), 99, 1)
 }
 
 fn words(sent: &Sent) -> &str {
@@ -178,17 +189,88 @@ async fn a_farewell_that_is_not_answered_changes_nothing() {
 
 #[tokio::test]
 async fn a_wrong_address_does_not_keep_the_mail_from_the_others() {
-    for reply in ["550 5.1.1 no such user", "452 4.2.2 mailbox full"] {
-        let server =
-            Server::start(move |seen| seen.contains("<night@").then_some(Reply::Say(reply)));
+    let reply = "550 5.1.1 no such user";
+    let server = Server::start(move |seen| seen.contains("<night@").then_some(Reply::Say(reply)));
 
-        let sent = sent(&json!({"smtp": server.url()})).await;
+    let sent = sent(&json!({"smtp": server.url()})).await;
 
-        assert_eq!(sent.outcome, Outcome::Delivered);
-        let said = format!("taken, but not for night@example.com ({reply})");
-        assert_eq!(sent.error, Some(said));
-        assert_eq!(server.seen().mails.len(), 1);
-    }
+    assert_eq!((sent.outcome, sent.remote), (Outcome::Delivered, None));
+    let said = format!("taken, but not for night@example.com ({reply})");
+    assert_eq!(sent.error, Some(said));
+    assert_eq!(server.seen().mails.len(), 1);
+}
+
+/// A server that takes no mail for one of the two: it says each of these once, and then the last of
+/// them. And the receiver that has both.
+fn not_now(replies: &'static [&'static str]) -> (Server, Email) {
+    let asked = AtomicUsize::default();
+    let server = Server::start(move |seen| {
+        let reply = || replies[asked.fetch_add(1, Ordering::Relaxed).min(replies.len() - 1)];
+        seen.contains("<night@").then(|| Reply::Say(reply()))
+    });
+    let email = email(&json!({"smtp": server.url()}), Guard::new(true)).unwrap();
+    (server, email)
+}
+
+/// Who is named in `RCPT TO`, mail by mail.
+fn recipients(server: &Server) -> Vec<Vec<String>> {
+    let seen = server.seen().commands;
+    let mails = seen.split(|command| command == "QUIT").filter(|mail| !mail.is_empty());
+    let name = |command: &String| {
+        let address = command.strip_prefix("RCPT TO:<")?;
+        Some(address.split('@').next().unwrap_or_default().to_owned())
+    };
+    mails.map(|mail| mail.iter().filter_map(name).collect()).collect()
+}
+
+#[tokio::test]
+async fn who_is_refused_for_now_gets_the_mail_later_and_nobody_gets_it_twice() {
+    let replies = &["452 4.2.2 mailbox full", "450 4.2.0 Greylisted", "250 2.1.5 Ok"];
+    let (server, email) = not_now(replies);
+    let payload = email.compose(&message()).unwrap();
+
+    let first = email.send(&attempt(&payload)).await;
+    let second = email.send(&Attempt { remote: first.remote.as_ref(), ..attempt(&payload) }).await;
+    let third = email.send(&Attempt { remote: first.remote.as_ref(), ..attempt(&payload) }).await;
+
+    // Somebody has it, so the end is owed whatever becomes of the others.
+    assert!(matches!(first.outcome, Outcome::Continue { .. }), "{first:?}");
+    assert_eq!(words(&first), "taken, but not for night@example.com (452 4.2.2 mailbox full)");
+    assert_eq!((second.outcome, &second.remote), (AGAIN, &None));
+    assert_eq!((third.outcome, &third.error), (Outcome::Delivered, &None));
+    assert_eq!(recipients(&server), [vec!["night", "ops"], vec!["night"], vec!["night"]]);
+    assert_eq!(server.seen().mails.len(), 2);
+
+    // The next mail is for all, and so is this one if it has to go out anew.
+    let other = Attempt { delivery: other_delivery(), ..attempt(&payload) };
+    email.send(&Attempt { remote: first.remote.as_ref(), ..other }).await;
+    email.send(&Attempt { remote: third.remote.as_ref(), ..attempt(&payload) }).await;
+    assert_eq!(recipients(&server)[3..], [["night", "ops"], ["night", "ops"]]);
+}
+
+#[tokio::test]
+async fn who_is_refused_for_good_after_the_others_got_it_is_named_and_the_mail_is_delivered() {
+    let (server, email) = not_now(&["452 4.2.2 mailbox full", "550 5.1.1 no such user"]);
+    let payload = email.compose(&message()).unwrap();
+    let first = email.send(&attempt(&payload)).await;
+
+    let second = email.send(&Attempt { remote: first.remote.as_ref(), ..attempt(&payload) }).await;
+
+    assert_eq!((second.outcome, second.status), (Outcome::Delivered, Some(550)));
+    let said = "takes no mail for night@example.com (550 5.1.1 no such user)";
+    assert!(words(&second).contains(said), "{second:?}");
+    assert_eq!(server.seen().mails.len(), 1);
+}
+
+#[tokio::test]
+async fn a_test_that_somebody_got_is_not_tried_again() {
+    let (_server, email) = not_now(&["452 4.2.2 mailbox full"]);
+    let payload = email.compose(&message()).unwrap();
+
+    let sent = email.send(&Attempt { reason: Reason::Test, ..attempt(&payload) }).await;
+
+    assert_eq!((sent.outcome, &sent.remote), (Outcome::Delivered, &None));
+    assert!(words(&sent).contains("not for night@example.com"), "{sent:?}");
 }
 
 #[tokio::test]

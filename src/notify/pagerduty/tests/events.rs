@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{KEY, alert, events, incident, message, texts, told};
+use super::{KEY, alert, events, incident, message, notifier, texts, told};
 use crate::{
     domain::{
         event::{Content, Event, Intent, Severity},
         notify::Reason,
         time::Span,
     },
-    notify::Message,
+    notify::{Message, Notifier as _},
     store::query::views::raw,
     wire::{self, Endpoint, GivenKeys, MAX_BODY_BYTES},
 };
@@ -245,6 +245,18 @@ fn our_own_entrance_takes_whatever_is_sent() {
     for reason in Reason::ALL {
         for text in texts(json!({}), &Message { wakes: true, ..message(*reason) }) {
             assert!(taken_in(&text).intent.dedup_key().is_some(), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn it_is_known_beforehand_how_many_events_a_message_is() {
+    for reason in Reason::ALL {
+        for (first, wakes) in [(false, false), (false, true), (true, false), (true, true)] {
+            let events = texts(json!({}), &Message { first, wakes, ..message(*reason) }).len();
+
+            let requests = notifier(json!({})).requests(*reason, first, wakes);
+            assert_eq!(usize::try_from(requests), Ok(events), "{reason} {first} {wakes}");
         }
     }
 }

@@ -44,7 +44,10 @@ pub(super) async fn lease(
             room -= heads.len();
             for row in &heads {
                 let head = read(row, turn.until)?;
-                if head.reason == Reason::Resolved && head.knows == Knows::No {
+                if head.reason == Reason::Resolved
+                    && head.knows == Knows::No
+                    && !was_told_of_alert(connection, &head).await?
+                {
                     ended.push(never_told(&head, turn.now));
                 } else if head.reason.is_folded() {
                     leased.push(fold(connection, head, turn, &mut ended).await?);
@@ -115,6 +118,18 @@ async fn fold(
     let end = |folded| record::ended(folded, Next::Delivered, what.clone(), turn.now);
     ended.extend(folded.iter().map(end));
     Ok(newest)
+}
+
+/// Whether the receiver was told of the alert, or may have been, though the lane is resolved: two
+/// alerts of different integrations may have one key, and so one lane.
+async fn was_told_of_alert(
+    connection: &mut SqliteConnection,
+    resolve: &Leased,
+) -> Result<bool, StoreError> {
+    let Some(alert) = resolve.alert else { return Ok(false) };
+    let told =
+        sqlx::query_scalar(sql::TOLD_BEFORE).bind(alert).bind(resolve.lane).bind(resolve.id.seq());
+    told.fetch_one(connection).await.map_err(store_error)
 }
 
 /// All attempts to tell it that there is something were refused for certain, so there is nothing to

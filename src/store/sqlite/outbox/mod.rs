@@ -17,7 +17,7 @@ pub(super) use self::statements::hot;
 use super::{SqliteStore, StoreError, bulk::Binder, query::deliveries, rows::Columns, store_error};
 use crate::{
     domain::{
-        changes::Changes,
+        changes::{Changes, Target},
         delivery::NewDelivery,
         id::{AlertId, DeliveryId, IncidentId, ReceiverId, ServiceId},
         receiver::ReceiverKind,
@@ -172,6 +172,15 @@ impl Outbox for SqliteStore {
             .await
             .map_err(store_error)?;
         Ok(found.into_iter().map(ReceiverId::from_uuid).collect())
+    }
+
+    async fn was_told(&self, receiver: ReceiverId, of: Target) -> Result<bool, StoreError> {
+        let (statement, seq) = match of {
+            Target::Incident(id) => (sql::TOLD_OF_INCIDENT, id.seq()),
+            Target::Alert(id) => (sql::TOLD_OF_ALERT, id.seq()),
+        };
+        let found = sqlx::query_scalar(statement).bind(seq).bind(receiver.seq());
+        found.fetch_one(&self.readers).await.map_err(store_error)
     }
 
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Retried, StoreError> {

@@ -137,6 +137,22 @@ pub(super) const REVISION: &str = "SELECT id, name, kind, settings FROM receiver
 pub(super) const RECEIVERS_CALLED: &str =
     "SELECT DISTINCT id FROM receiver_revisions WHERE name = ?1 OR id = ?2";
 
+/// Whether one before a resolve told its lane of its alert, or may have, and no resolve of the alert
+/// got through since. What was folded into another one was not sent.
+pub(super) const TOLD_BEFORE: &str = "SELECT EXISTS (SELECT 1 FROM deliveries d \
+     INDEXED BY deliveries_alert WHERE d.alert_seq = ?1 AND d.lane = ?2 AND d.seq < ?3 \
+     AND d.reason <> 'resolved' AND (d.payload IS NOT NULL OR (d.state = 'delivered' \
+     AND (SELECT a.request FROM attempts a WHERE a.delivery_seq = d.seq \
+     AND a.number = d.attempts) IS NOT '')) AND d.seq > coalesce((SELECT max(r.seq) \
+     FROM deliveries r INDEXED BY deliveries_alert WHERE r.alert_seq = ?1 AND r.lane = ?2 \
+     AND r.seq < ?3 AND r.reason = 'resolved' AND r.state = 'delivered'), 0))";
+
+pub(super) const TOLD_OF_INCIDENT: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
+     INDEXED BY deliveries_incident WHERE incident_seq = ?1 AND receiver_seq = ?2)";
+
+pub(super) const TOLD_OF_ALERT: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
+     INDEXED BY deliveries_alert WHERE alert_seq = ?1 AND receiver_seq = ?2)";
+
 pub(super) const DEAD: &str =
     "SELECT lane, incident_seq, alert_seq, state FROM deliveries WHERE seq = ?1 AND id = ?2";
 
@@ -181,6 +197,9 @@ pub(in crate::store::sqlite) fn hot() -> Vec<(&'static str, &'static str)> {
         ("count delivered", COUNT_DELIVERED.text(8)),
         ("pull forward", PULL_FORWARD),
         ("waiting", WAITING),
+        ("told before", TOLD_BEFORE),
+        ("told of incident", TOLD_OF_INCIDENT),
+        ("told of alert", TOLD_OF_ALERT),
         ("requeue", REQUEUE),
         ("resolve behind", RESOLVE_BEHIND),
     ]

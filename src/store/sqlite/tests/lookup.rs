@@ -104,7 +104,7 @@ async fn a_database_of_an_older_version_is_brought_up_to_date() {
         let mut writer = store.writer().await.unwrap();
         let as_before = "CREATE TABLE incident_keys AS SELECT * FROM lookup.open_groups; \
              CREATE TABLE main.inhibition_targets AS SELECT * FROM lookup.inhibition_targets; \
-             ALTER TABLE incidents DROP COLUMN group_hashes; \
+             ALTER TABLE incidents DROP COLUMN group_hashes; DROP INDEX deliveries_alert; \
              DELETE FROM _sqlx_migrations WHERE version > 8";
         sqlx::raw_sql(as_before).execute(writer.connection.as_mut().unwrap()).await.unwrap();
     }
