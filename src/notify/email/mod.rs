@@ -22,7 +22,12 @@ use serde_json::{Map, Value};
 
 use self::smtp::{Envelope, Login, Security, Server};
 use super::{Attempt, Guard, Message, Notifier, Outcome, Sent, http::cut, secret::Secrets};
-use crate::domain::{event::Severity, id::DeliveryId, notify::Reason, time::Span};
+use crate::domain::{
+    event::Severity,
+    id::DeliveryId,
+    notify::Reason,
+    time::{Span, Timestamp},
+};
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +38,10 @@ const SHOWN_BYTES: usize = 8 * 1024;
 /// Between a mail that some were refused for now, and the next try for those: as after any first
 /// failure.
 const REST_AFTER: Span = Span::from_secs(5);
+
+/// How long those are tried. Servers that greylist ask for some minutes; and the incident's next
+/// mails, its end too, wait for everybody meanwhile.
+const REST_WITHIN: Span = Span::from_secs(900);
 
 /// A receiver that takes mail.
 #[derive(Debug)]
@@ -64,6 +73,9 @@ struct Letter {
 struct Rest {
     delivery: Option<DeliveryId>,
     to: Vec<String>,
+    /// When the others got it.
+    #[serde(default)]
+    since: Timestamp,
 }
 
 impl Rest {
@@ -183,7 +195,8 @@ impl Notifier for Email {
         let request = self.shown(&letter);
         match self.server.send(&envelope).await {
             Ok(taken) => {
-                let left = Rest { delivery: Some(attempt.delivery), to: taken.left() };
+                let since = rest.as_ref().map_or(attempt.now, |rest| rest.since);
+                let left = Rest { delivery: Some(attempt.delivery), to: taken.left(), since };
                 // Whoever tests waits for the answer, and that is what it is.
                 let (outcome, remote) = if left.to.is_empty() || attempt.reason == Reason::Test {
                     (Outcome::Delivered, rest.and_then(|_| Rest::default().stored()))
@@ -200,16 +213,27 @@ impl Notifier for Email {
                     remote,
                 }
             }
-            Err(trouble) => Sent {
-                outcome: trouble.outcome,
-                status: trouble.status,
-                error: Some(mask(&trouble.error)),
-                request,
-                answer: mask(&trouble.answer),
-                remote: rest
-                    .filter(|_| trouble.outcome == Outcome::Delivered)
-                    .and_then(|_| Rest::default().stored()),
-            },
+            Err(trouble) => {
+                let since = rest.as_ref().map(|rest| rest.since);
+                let is_over = since.is_some_and(|at| attempt.now.since(at) >= REST_WITHIN);
+                let mut error = mask(&trouble.error);
+                let outcome = match trouble.outcome {
+                    Outcome::Retry { failure, .. } if is_over => {
+                        error.push_str("; the others have it, and the next mails wait no longer");
+                        Outcome::Dead { failure }
+                    }
+                    outcome => outcome,
+                };
+                let is_through = outcome == Outcome::Delivered;
+                Sent {
+                    outcome,
+                    status: trouble.status,
+                    error: Some(error),
+                    request,
+                    answer: mask(&trouble.answer),
+                    remote: rest.filter(|_| is_through).and_then(|_| Rest::default().stored()),
+                }
+            }
         }
     }
 }

@@ -154,9 +154,25 @@ async fn folding_stops_at_what_matters() {
     bench.settle().await;
 
     let reasons: Vec<Reason> = bench.receivers.tries()[1..].iter().map(|a| a.reason).collect();
-    let expected =
-        [Reason::SeverityRaised, Reason::Acknowledged, Reason::SeverityRaised, Reason::Resolved];
-    assert_eq!(reasons, expected);
+    assert_eq!(reasons, [Reason::SeverityRaised, Reason::Acknowledged, Reason::Resolved]);
+}
+
+#[tokio::test]
+async fn what_got_worse_and_is_over_before_the_receiver_is_up_does_not_open_it_there_again() {
+    let mut bench = bench_of(json!({})).await;
+    bench.trigger("k", Severity::Warning).await;
+    bench.settle().await;
+    bench.receivers.weather("a", Weather::Unreachable);
+    bench.trigger("k", Severity::Critical).await;
+    bench.settle().await;
+    bench.resolve("k").await;
+
+    bench.receivers.clear_up();
+    bench.run_out().await;
+
+    let taken = bench.receivers.tries().into_iter().filter(|tried| tried.arrived);
+    let taken: Vec<Reason> = taken.map(|tried| tried.reason).collect();
+    assert_eq!(taken, [Reason::Opened, Reason::Resolved]);
 }
 
 #[tokio::test]

@@ -249,6 +249,28 @@ async fn who_is_refused_for_now_gets_the_mail_later_and_nobody_gets_it_twice() {
 }
 
 #[tokio::test]
+async fn who_is_refused_for_a_quarter_of_an_hour_holds_the_next_mails_up_no_longer() {
+    const FULL: &str = "452 4.2.2 mailbox full";
+    let (_server, email) = not_now(&[FULL, FULL, FULL]);
+    let payload = email.compose(&message()).unwrap();
+    let first = email.send(&attempt(&payload)).await;
+    let after = |seconds| Attempt {
+        remote: first.remote.as_ref(),
+        now: attempt(&payload).now.plus(crate::domain::time::Span::from_secs(seconds)),
+        ..attempt(&payload)
+    };
+
+    let early = email.send(&after(899)).await;
+    let late = email.send(&after(900)).await;
+
+    assert_eq!(early.outcome, AGAIN);
+    assert!(matches!(late.outcome, Outcome::Dead { .. }), "{late:?}");
+    assert!(
+        words(&late).contains("night@example.com (452 4.2.2 mailbox full); the others have it")
+    );
+}
+
+#[tokio::test]
 async fn who_is_refused_for_good_after_the_others_got_it_is_named_and_the_mail_is_delivered() {
     let (server, email) = not_now(&["452 4.2.2 mailbox full", "550 5.1.1 no such user"]);
     let payload = email.compose(&message()).unwrap();

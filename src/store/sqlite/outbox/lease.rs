@@ -43,14 +43,15 @@ pub(super) async fn lease(
                 .map_err(store_error)?;
             room -= heads.len();
             for row in &heads {
-                let head = read(row, turn.until)?;
+                let mut head = read(row, turn.until)?;
+                if head.reason.is_folded() {
+                    head = fold(connection, head, turn, &mut ended).await?;
+                }
                 if head.reason == Reason::Resolved
                     && head.knows == Knows::No
                     && !was_told_of_alert(connection, &head).await?
                 {
                     ended.push(never_told(&head, turn.now));
-                } else if head.reason.is_folded() {
-                    leased.push(fold(connection, head, turn, &mut ended).await?);
                 } else {
                     leased.push(head);
                 }
@@ -85,8 +86,8 @@ async fn pull_one(
     Ok(())
 }
 
-/// The newest of the updates that follow one another at the head of a lane: it says what those
-/// before it would.
+/// The newest of the updates that follow one another at the head of a lane, or the resolve behind
+/// them: it says what those before it would.
 async fn fold(
     connection: &mut SqliteConnection,
     head: Leased,
@@ -104,6 +105,11 @@ async fn fold(
     let mut folded = Vec::new();
     for row in &behind {
         let next = read(row, turn.until)?;
+        if next.reason == Reason::Resolved {
+            // Where somebody resolved it there, an update would open it again.
+            folded.push(std::mem::replace(&mut newest, next));
+            break;
+        }
         if !next.reason.is_folded() {
             break;
         }
