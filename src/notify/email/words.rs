@@ -11,6 +11,15 @@ use crate::{
 
 /// Why the mail is sent.
 pub(super) fn reason(message: &Message) -> String {
+    let happened = happened(message);
+    match message.reason {
+        Reason::Flapping | Reason::Resolved | Reason::Test => happened,
+        _ if message.incident.flapping => format!("{happened}; flapping: it comes and goes"),
+        _ => happened,
+    }
+}
+
+fn happened(message: &Message) -> String {
     let incident = &message.incident;
     let open_for = || duration(message.at.since(incident.created_at));
     match message.reason {

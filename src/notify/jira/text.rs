@@ -104,6 +104,9 @@ pub(super) fn comment(message: &Message) -> String {
     if message.wakes {
         words.push("Nobody has acknowledged it any more.".to_owned());
     }
+    if incident.flapping && !matches!(message.reason, Reason::Flapping | Reason::Resolved) {
+        words.push("It flaps: it ends and comes back again and again.".to_owned());
+    }
     if incident.alert_count > 1 && message.reason != Reason::Resolved {
         let (open, all) = (incident.open_alert_count, incident.alert_count);
         words.push(format!("{open} of {all} alerts are open."));
@@ -201,6 +204,8 @@ fn facts(message: &Message, only: Option<&AlertView>) -> Vec<(String, String)> {
         facts.extend(value.filter(|v| !v.is_empty()).map(|value| (name.to_owned(), value)));
     };
     fact("Severity", Some(incident.severity.to_string()));
+    let flaps = incident.flapping.then(|| "it ends and comes back again and again".to_owned());
+    fact("Flapping", flaps);
     fact("Status", (incident.status != Status::Triggered).then(|| incident.status.to_string()));
     fact("Service", Some(incident.service.clone()));
     if let Some(alert) = only {

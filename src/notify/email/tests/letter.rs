@@ -97,6 +97,17 @@ fn the_reason_is_said_in_words() {
 }
 
 #[test]
+fn whatever_the_reason_it_says_that_a_key_flaps() {
+    let mut opened = message();
+    opened.incident.flapping = true;
+
+    let letter = letter(&opened);
+
+    let said = "New incident; flapping: it comes and goes";
+    assert!(letter.text.contains(said) && letter.html.contains(said), "{}", letter.text);
+}
+
+#[test]
 fn of_many_alerts_the_first_ten_are_listed() {
     let letter = letter(&of_thirty(Reason::AlertsAdded));
 

@@ -79,6 +79,19 @@ fn what_the_sender_describes_comes_first_in_its_own_words() {
 }
 
 #[test]
+fn whatever_the_reason_it_says_that_a_key_flaps() {
+    let mut opened = message(Reason::Opened, 1);
+    opened.incident.flapping = true;
+    let mut repeated = message(Reason::Repeat, 1);
+    repeated.incident.flapping = true;
+
+    let said = "it ends and comes back again and again";
+
+    assert!(description(&opened).contains(&format!("||Flapping|{said}|")));
+    assert!(comment(&repeated).contains(&format!("It flaps: {said}.")));
+}
+
+#[test]
 fn long_texts_stand_below_the_facts() {
     let mut message = message(Reason::Opened, 1);
     let details = json!({"firing": "Labels:\n - alertname = DiskFull\n{noformat}*"});
