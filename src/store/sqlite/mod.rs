@@ -12,6 +12,7 @@ mod noise;
 mod outbox;
 mod query;
 mod rows;
+mod schema;
 mod sent_ids;
 mod statements;
 mod unit;
@@ -28,8 +29,7 @@ use std::{
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool,
-    migrate::{Migration, MigrationType, Migrator},
+    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
     sqlite::{
         SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
         SqliteSynchronous,
@@ -45,31 +45,6 @@ use crate::domain::{
     service::Gap,
     time::Timestamp,
 };
-
-/// The steps from an empty file to today's tables, in order. Only ever added to.
-fn migrations() -> Migrator {
-    const STEPS: [(i64, &str, &str); 10] = [
-        (1, "ingest", include_str!("../../../migrations/sqlite/0001_ingest.sql")),
-        (2, "noise_reduction", include_str!("../../../migrations/sqlite/0002_noise_reduction.sql")),
-        (3, "policy", include_str!("../../../migrations/sqlite/0003_policy.sql")),
-        (4, "similar", include_str!("../../../migrations/sqlite/0004_similar.sql")),
-        (5, "outbox", include_str!("../../../migrations/sqlite/0005_outbox.sql")),
-        (6, "notes", include_str!("../../../migrations/sqlite/0006_notes.sql")),
-        (7, "guance", include_str!("../../../migrations/sqlite/0007_guance.sql")),
-        (8, "targets", include_str!("../../../migrations/sqlite/0008_targets.sql")),
-        (9, "lookup", include_str!("../../../migrations/sqlite/0009_lookup.sql")),
-        (10, "told", include_str!("../../../migrations/sqlite/0010_told.sql")),
-    ];
-    Migrator::with_migrations(
-        STEPS
-            .into_iter()
-            .map(|(version, name, sql)| {
-                let sql = sql.into_sql_str();
-                Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-            })
-            .collect(),
-    )
-}
 
 /// "dugt": tells a file of ours from any other SQLite database (`file` shows it).
 const APPLICATION_ID: i64 = 0x6475_6774;
@@ -178,7 +153,7 @@ impl SqliteStore {
         if is_empty {
             claim(&mut connection, &path).await?;
         }
-        migrate(&mut connection, &path).await?;
+        schema::migrate(&mut connection, &path).await?;
         lookup::attach(&path, &mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -423,36 +398,6 @@ async fn refuse_foreign(path: &Path) -> Result<bool, StoreError> {
 async fn claim(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
     sqlx::query(mark).execute(connection).await.map_err(|error| open_error(path, &error)).map(drop)
-}
-
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    use sqlx::migrate::MigrateError;
-    migrations().run_direct(None, connection, false).await.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
-            "the database {} was written by a newer dutygate (its schema has version {version}); \
-             start that version, or restore a backup made before the upgrade",
-            path.display()
-        )),
-        MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
-            "the database {} does not have the schema that version {version} made; \
-             restore a backup, or report how it was changed",
-            path.display()
-        )),
-        MigrateError::Dirty(version) => StoreError::Unusable(format!(
-            "an upgrade of the database {} to version {version} was cut off; restore the backup \
-             made before it",
-            path.display()
-        )),
-        other => match other {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                open_error(path, &error)
-            }
-            other => StoreError::Unusable(format!(
-                "the database {} cannot be upgraded: {other}",
-                path.display()
-            )),
-        },
-    })
 }
 
 async fn read_names(connection: &mut SqliteConnection) -> Result<Names, StoreError> {
