@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     harness::{ADMIN, KEY, Process, command, database, fails, place, trigger},
@@ -82,6 +83,22 @@ async fn a_new_default_key_leaves_the_old_one_a_day() {
     gateway.enqueue(&trigger("k", "s"), 202).await;
     gateway.post("/v2/enqueue", trigger("k", "s").to_string().replace(KEY, other), 202).await;
     gateway.terminate().await;
+}
+
+#[tokio::test]
+async fn a_default_key_that_is_named_again_takes_its_place_back() {
+    let place = place();
+    let other = [("DUTYGATE_DEFAULT_INTEGRATION_KEY", "fedcba9876543210fedcba9876543210")];
+    for environment in [&[][..], &other[..], &[][..]] {
+        Process::start(place.path(), environment).await.terminate().await;
+    }
+
+    let lasting = "SELECT lower(hex(key_sha256)) FROM integration_keys k JOIN integrations i \
+                   ON i.seq = k.integration_seq WHERE i.name = 'default' AND expires_at_ms IS NULL";
+    let lasting = sql::texts(&database(place.path()), lasting).await;
+
+    let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(lasting, [hash]);
 }
 
 #[tokio::test]
