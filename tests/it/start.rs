@@ -97,8 +97,8 @@ async fn a_default_key_that_is_named_again_takes_its_place_back() {
                    ON i.seq = k.integration_seq WHERE i.name = 'default' AND expires_at_ms IS NULL";
     let lasting = sql::texts(&database(place.path()), lasting).await;
 
-    let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(lasting, [hash]);
+    let hash: Vec<String> = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(lasting, [hash.concat()]);
 }
 
 #[tokio::test]
